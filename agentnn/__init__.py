@@ -1,0 +1,55 @@
+"""agentnn: neural-network experiments on MLflow, from the shell and from Python.
+
+>>> from agentnn import ModelManager
+>>> ModelManager("sqlite:///mlflow.db").get_best_run("sharpe_ratio").run_id  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentnn.errors import AgentNNError, AgentNNWarning
+    from agentnn.query.comparison import Comparison
+    from agentnn.query.selection import BestRun, Verdict
+    from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
+    from agentnn.sdk.nn_models import ModelManager
+
+__version__ = "0.1.0"
+__all__ = [
+    "AgentNNError",
+    "AgentNNWarning",
+    "Artifact",
+    "BestRun",
+    "Comparison",
+    "Experiment",
+    "Metric",
+    "ModelManager",
+    "ModelVersion",
+    "RegisteredModel",
+    "Run",
+    "Verdict",
+    "__version__",
+]
+
+_HOMES = {
+    "agentnn.errors": ("AgentNNError", "AgentNNWarning"),
+    "agentnn.query.comparison": ("Comparison",),
+    "agentnn.query.selection": ("BestRun", "Verdict"),
+    "agentnn.records": ("Artifact", "Experiment", "Metric", "ModelVersion", "RegisteredModel", "Run"),
+    "agentnn.sdk.nn_models": ("ModelManager",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

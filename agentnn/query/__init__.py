@@ -1,0 +1,1 @@
+"""What to ask: one language for every store."""

@@ -1,0 +1,101 @@
+"""Runs side by side: what differs, by value and not by spelling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from agentnn.query.filters import to_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agentnn.records import Run
+
+Section = Literal["attribute", "metric", "param", "tag"]
+ATTRIBUTES = ("experiment", "status", "duration_s", "user")
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedValue:
+    """One line of a comparison: a field's value in each run, ``None`` where a run does not have it."""
+
+    section: Section
+    key: str
+    values: tuple[Any, ...]
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Runs side by side, in the order that was asked for."""
+
+    runs: tuple[Run, ...]
+    rows: tuple[ComparedValue, ...]
+
+    @property
+    def differences(self) -> tuple[ComparedValue, ...]:
+        """The rows whose values are not all the same."""
+        return tuple(row for row in self.rows if row.differs)
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Put runs side by side.
+
+    Values are compared as what they mean: the params ``1e-05`` and ``0.00001`` are the same, so are ``True`` and
+    ``true``; NaN is the same as NaN. A value that only some runs have differs. MLflow's own tags are left out.
+    """
+    rows = [_row("attribute", name, [getattr(run, name) for run in runs], _itself) for name in ATTRIBUTES]
+    rows += [_row("metric", key, [run.metrics.get(key) for run in runs], _metric) for key in _keys(runs, "metrics")]
+    rows += [_row("param", key, [run.params.get(key) for run in runs], typed) for key in _keys(runs, "params")]
+    tags = [key for key in _keys(runs, "tags") if not key.startswith("mlflow.")]
+    rows += [_row("tag", key, [run.tags.get(key) for run in runs], _itself) for key in tags]
+    return Comparison(tuple(runs), tuple(rows))
+
+
+def typed(text: str | None) -> Any:
+    """A param as what it means: a number, a truth value, nothing, or itself."""
+    if text is None:
+        return None
+    number = to_number(text)
+    if number is not None:
+        return number
+    return {"true": True, "false": False}.get(text.strip().lower(), text)
+
+
+def varying_keys(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+    """The metrics and the params of some runs, as two lists, each with those that differ between runs first."""
+    return _varying_first(runs, "metrics", _metric), _varying_first(runs, "params", typed)
+
+
+def _varying_first(runs: Sequence[Run], attribute: str, meaning: Callable[[Any], Any]) -> list[str]:
+    seen: dict[str, set[tuple[type, Any]]] = {}
+    counts: dict[str, int] = {}
+    for run in runs:
+        for key, value in getattr(run, attribute).items():
+            seen.setdefault(key, set()).add(_kind(meaning(value)))
+            counts[key] = counts.get(key, 0) + 1
+    same = {key: len(values) == 1 and counts[key] == len(runs) for key, values in seen.items()}
+    return sorted(seen, key=lambda key: (same[key], key))
+
+
+def _row(section: Section, key: str, values: list[Any], meaning: Callable[[Any], Any]) -> ComparedValue:
+    return ComparedValue(section, key, tuple(values), differs=len({_kind(meaning(value)) for value in values}) > 1)
+
+
+def _kind(value: Any) -> tuple[bool, Any]:
+    """A value so that ``1`` and ``True`` stay apart, ``1`` and ``1.0`` don't."""
+    return isinstance(value, bool), value
+
+
+def _keys(runs: Sequence[Run], attribute: str) -> list[str]:
+    return sorted({key for run in runs for key in getattr(run, attribute)})
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _metric(value: float | None) -> Any:
+    return "nan" if value is not None and math.isnan(value) else value

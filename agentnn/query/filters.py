@@ -1,0 +1,464 @@
+"""The filter language: text to a syntax tree.
+
+It is MLflow's search grammar, https://mlflow.org/docs/latest/search-runs.html, and what users of that grammar miss::
+
+    expression  = disjunction
+    disjunction = conjunction { "OR" conjunction }
+    conjunction = negation { "AND" negation }
+    negation    = { "NOT" } ( "(" expression ")" | comparison )
+    comparison  = field ( "=" | "==" | "!=" | "<>" | "<" | "<=" | ">" | ">=" ) value
+                | field [ "NOT" ] ( "LIKE" | "ILIKE" ) string
+                | field ( "=~" | "!~" ) string                      a regular expression, found anywhere
+                | field [ "NOT" ] "IN" "(" value { "," value } ")"
+                | field "IS" [ "NOT" ] "NULL"
+    field       = [ kind "." ] key        kind: metrics params tags attributes datasets, or their singular
+    key         = bare word | `quoted` | "quoted"
+    value       = 1.5 | -2e-3 | inf | 'text' | "text" | true | false
+
+A comparison with something that a run does not have is false, ``!=`` included; ``NOT`` turns any answer around.
+A param or a tag that is compared with a number is compared as a number; one compared with ``true`` or ``false``,
+as a truth value. Times are milliseconds since the epoch, or a quoted ISO 8601 date or time (UTC unless it says).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from agentnn.errors import FilterError
+from agentnn.records import PARENT_TAG
+
+Kind = Literal["metric", "param", "tag", "attribute", "dataset"]
+Value = str | float | bool | tuple[str | float, ...] | None
+
+KINDS: dict[str, Kind] = {
+    "metric": "metric",
+    "metrics": "metric",
+    "param": "param",
+    "params": "param",
+    "parameter": "param",
+    "parameters": "param",
+    "tag": "tag",
+    "tags": "tag",
+    "attribute": "attribute",
+    "attributes": "attribute",
+    "attr": "attribute",
+    "run": "attribute",
+    "dataset": "dataset",
+    "datasets": "dataset",
+}
+NUMERIC_ATTRIBUTES = frozenset({"start_time", "end_time"})
+STRING_ATTRIBUTES = frozenset(
+    {"run_id", "run_name", "status", "user_id", "artifact_uri", "lifecycle_stage", "experiment_id"}
+)
+DATASET_KEYS = frozenset({"name", "digest", "context"})
+_ATTRIBUTE_ALIASES = {
+    "created": "start_time",
+    "Created": "start_time",
+    "run name": "run_name",
+    "Run name": "run_name",
+    "Run Name": "run_name",
+    "name": "run_name",
+    "user": "user_id",
+}
+_ORDERED = ("<", "<=", ">", ">=")
+_MAX_DEPTH = 100
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])")
+_INFINITY = re.compile(r"[+-]?inf(?:inity)?(?!\w)", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_BARE_KEY = re.compile(r"[^\s'\"`(),=<>!~]+")
+_OPERATOR = re.compile(r"=~|!~|==|!=|<>|<=|>=|=|<|>")
+_SPACE = re.compile(r"\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is looked at: ``metrics.loss`` is ``Field("metric", "loss")``."""
+
+    kind: Kind
+    key: str
+
+    def __str__(self) -> str:
+        return self.key if self.kind == "attribute" else f"{self.kind}s.{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One condition. The type of ``value`` says how it is meant: a number numerically, a string as text."""
+
+    field: Field
+    operator: str
+    value: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Every part holds."""
+
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one part holds."""
+
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The part does not hold."""
+
+    part: Expression
+
+
+Expression = Comparison | And | Or | Not
+
+
+def parse_filter(text: str) -> Expression | None:
+    """Read a filter.
+
+    Args:
+        text: A filter expression; empty or blank for none.
+
+    Returns:
+        The syntax tree, or ``None`` for an empty filter.
+
+    Raises:
+        FilterError: The text is not a filter; the error points at the character.
+    """
+    parser = _Parser(text)
+    return None if parser.at_end() else parser.whole_expression()
+
+
+def parse_field(text: str) -> Field:
+    """Read a field alone, as in a column or a sort key: ``metrics.loss``, ``start_time``.
+
+    Raises:
+        FilterError: The text is not one field.
+    """
+    parser = _Parser(text)
+    field = parser.field()
+    parser.expect_end()
+    return field
+
+
+def parse_order(text: str) -> tuple[Field, bool]:
+    """Read a sort key, ``field [ASC|DESC]``; the second value says whether it ascends.
+
+    Raises:
+        FilterError: The text is not a sort key.
+    """
+    parser = _Parser(text)
+    field = parser.field()
+    ascending = not parser.keyword("DESC") if not parser.keyword("ASC") else True
+    parser.expect_end()
+    return field, ascending
+
+
+def conjunction(*parts: Expression | None) -> Expression | None:
+    """All of several conditions, those that are ``None`` left out."""
+    present = tuple(part for part in parts if part is not None)
+    if len(present) < 2:
+        return present[0] if present else None
+    return And(present)
+
+
+def to_number(text: str | None) -> float | None:
+    """A param or a tag as a number, or ``None`` where it is not written as one (NaN is none either)."""
+    if text is None:
+        return None
+    text = text.strip()
+    if _NUMBER.fullmatch(text) or _INFINITY.fullmatch(text):
+        return float(text)
+    return None
+
+
+class _Parser:
+    """A recursive-descent parser; one method a rule of the grammar."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+        self.depth = 0
+        self._skip_space()
+
+    # -- the rules --------------------------------------------------------------------------------------
+
+    def whole_expression(self) -> Expression:
+        expression = self._disjunction()
+        if not self.at_end():
+            raise self._error(f"expected AND, OR or the end, found {self._found()}")
+        return expression
+
+    def _disjunction(self) -> Expression:
+        parts = [self._conjunction()]
+        while self.keyword("OR"):
+            parts.append(self._conjunction())
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+    def _conjunction(self) -> Expression:
+        parts = [self._negation()]
+        while self.keyword("AND"):
+            parts.append(self._negation())
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+    def _negation(self) -> Expression:
+        negated = False
+        while self.keyword("NOT"):
+            negated = not negated
+        expression = self._group() if self._symbol("(") else self._comparison()
+        return Not(expression) if negated else expression
+
+    def _group(self) -> Expression:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise self._error(f"more than {_MAX_DEPTH} nested parentheses")
+        expression = self._disjunction()
+        self._expect_symbol(")")
+        self.depth -= 1
+        return expression
+
+    def _comparison(self) -> Comparison:
+        field = self.field()
+        operator_at = self.position
+        operator = self._operator(field)
+        if operator in ("IS NULL", "IS NOT NULL"):
+            return Comparison(field, operator)
+        if operator in ("IN", "NOT IN"):
+            return Comparison(field, operator, self._list(field))
+        if operator in ("LIKE", "ILIKE", "NOT LIKE", "NOT ILIKE", "=~", "!~"):
+            return Comparison(field, operator, self._pattern(field, operator, operator_at))
+        return self._plain_comparison(field, operator)
+
+    def field(self) -> Field:
+        start = self.position
+        kind_name, key = self._dotted_name()
+        self._skip_space()
+        if kind_name is None:
+            return self._attribute(key, start)
+        kind = KINDS.get(kind_name)
+        if kind is None:
+            near = difflib.get_close_matches(kind_name, KINDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "one of metrics, params, tags, attributes, datasets"
+            raise self._error(f"unknown kind of field {kind_name!r}", at=start, hint=hint)
+        if kind == "attribute":
+            return self._attribute(key, start)
+        if kind == "dataset" and key not in DATASET_KEYS:
+            raise self._error(f"unknown data set field {key!r}", at=start, hint="one of name, digest, context")
+        return Field(kind, key)
+
+    def _dotted_name(self) -> tuple[str | None, str]:
+        """``kind.key`` or a key alone, each quoted or bare; a bare key may itself hold dots."""
+        if self._at_quote("`\""):
+            first = self._quoted(self.text[self.position])
+            if not self.text.startswith(".", self.position):
+                return None, first
+            self.position += 1
+            return first, self._key_after(first, self._bare_key())
+        bare = self._bare_key()
+        if not bare:
+            raise self._error(f"expected a field such as metrics.loss, found {self._found()}")
+        kind_name, dot, key = bare.partition(".")
+        return (kind_name, self._key_after(kind_name, key)) if dot else (None, bare)
+
+    def _key_after(self, kind_name: str, bare: str) -> str:
+        if self._at_quote("`\"'"):
+            if bare or self.text[self.position] == "'":
+                raise self._error("a name is quoted as a whole, with backticks, or not at all")
+            return self._quoted(self.text[self.position])
+        if not bare:
+            raise self._error(f"expected a name after {kind_name + '.'!r}, found {self._found()}")
+        return bare
+
+    def _attribute(self, name: str, start: int) -> Field:
+        name = _ATTRIBUTE_ALIASES.get(name, name)
+        if name == "parent_run_id":
+            return Field("tag", PARENT_TAG)
+        known = NUMERIC_ATTRIBUTES | STRING_ATTRIBUTES
+        if name in known:
+            return Field("attribute", name)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"a metric is written metrics.{name}, a param params.{name}"
+        raise self._error(f"unknown attribute {name!r}", at=start, hint=hint)
+
+    def _operator(self, field: Field) -> str:
+        if match := _OPERATOR.match(self.text, self.position):
+            self._advance(match.end())
+            return {"==": "=", "<>": "!="}.get(match[0], match[0])
+        if self.keyword("IS"):
+            negated = self.keyword("NOT")
+            if not self.keyword("NULL"):
+                raise self._error(f"expected NULL, found {self._found()}")
+            return "IS NOT NULL" if negated else "IS NULL"
+        negation = "NOT " if self.keyword("NOT") else ""
+        for word in ("IN", "LIKE", "ILIKE"):
+            if self.keyword(word):
+                return negation + word
+        raise self._error(
+            f"expected an operator after {str(field)!r}, found {self._found()}",
+            hint="= != < <= > >= LIKE ILIKE =~ IN, IS NULL",
+        )
+
+    def _plain_comparison(self, field: Field, operator: str) -> Comparison:
+        start = self.position
+        value = self._value()
+        if _is_numeric(field):
+            return Comparison(field, operator, self._number(field, value, start))
+        if isinstance(value, bool) and operator in _ORDERED:
+            raise self._error("true and false are compared with = and != only", at=start)
+        if field.kind in ("attribute", "dataset") and not isinstance(value, str):
+            raise self._error(f"{field} is text: quote the value", at=start, hint=f"{field} {operator} 'value'")
+        if isinstance(value, str) and operator in _ORDERED and (number := to_number(value)) is not None:
+            value = number
+        return Comparison(field, operator, value)
+
+    def _list(self, field: Field) -> tuple[str | float, ...]:
+        self._expect_symbol("(")
+        values: list[str | float] = []
+        while True:
+            start = self.position
+            value = self._value()
+            if _is_numeric(field):
+                value = self._number(field, value, start)
+            elif isinstance(value, bool) or (field.kind in ("attribute", "dataset") and not isinstance(value, str)):
+                raise self._error(f"{field} is text: quote the values", at=start)
+            values.append(value)
+            if not self._symbol(","):
+                break
+        self._expect_symbol(")")
+        return tuple(values)
+
+    def _pattern(self, field: Field, operator: str, operator_at: int) -> str:
+        if _is_numeric(field):
+            raise self._error(f"{field} is a number: {operator} is for text", at=operator_at)
+        start = self.position
+        value = self._value()
+        if not isinstance(value, str):
+            raise self._error(f"{operator} takes a quoted pattern", at=start)
+        if operator in ("=~", "!~"):
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise self._error(f"bad regular expression: {error}", at=start) from None
+        return value
+
+    def _number(self, field: Field, value: str | float | bool, start: int) -> float:
+        if isinstance(value, str) and field.kind == "attribute":
+            return self._time(value, start)
+        if isinstance(value, (str, bool)):
+            raise self._error(f"{field} is a number: compare it with a number, without quotes", at=start)
+        return value
+
+    def _time(self, text: str, start: int) -> float:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise self._error(
+                f"{text!r} is no time", at=start, hint="milliseconds since the epoch, or '2026-01-31T12:00'"
+            ) from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return float(round(moment.timestamp() * 1000))
+
+    # -- the words --------------------------------------------------------------------------------------
+
+    def _value(self) -> str | float | bool:
+        if match := _NUMBER.match(self.text, self.position) or _INFINITY.match(self.text, self.position):
+            self._advance(match.end())
+            return _exact_number(match[0])
+        if self._at_quote("'\""):
+            value = self._quoted(self.text[self.position])
+            self._skip_space()
+            return value
+        for word, truth in (("true", True), ("false", False)):
+            if self.keyword(word):
+                return truth
+        raise self._error(f"expected a number or a quoted text, found {self._found()}")
+
+    def _bare_key(self) -> str:
+        match = _BARE_KEY.match(self.text, self.position)
+        if match is None:
+            return ""
+        self.position = match.end()
+        return match[0]
+
+    def _at_quote(self, quotes: str) -> bool:
+        return not self.at_end() and self.text[self.position] in quotes
+
+    def _quoted(self, quote: str) -> str:
+        """A quoted text; the quote itself is written twice, as in SQL."""
+        start = self.position
+        end = start + 1
+        while True:
+            end = self.text.find(quote, end)
+            if end < 0:
+                raise self._error("this quote is not closed", at=start)
+            if self.text[end + 1 : end + 2] != quote:
+                break
+            end += 2
+        self.position = end + 1
+        return self.text[start + 1 : end].replace(quote * 2, quote)
+
+    def keyword(self, word: str) -> bool:
+        match = _WORD.match(self.text, self.position)
+        if match is None or match[0].upper() != word.upper():
+            return False
+        self._advance(match.end())
+        return True
+
+    def _symbol(self, symbol: str) -> bool:
+        if not self.text.startswith(symbol, self.position):
+            return False
+        self._advance(self.position + len(symbol))
+        return True
+
+    def _expect_symbol(self, symbol: str) -> None:
+        if not self._symbol(symbol):
+            raise self._error(f"expected {symbol!r}, found {self._found()}")
+
+    def at_end(self) -> bool:
+        return self.position >= len(self.text)
+
+    def expect_end(self) -> None:
+        if not self.at_end():
+            raise self._error(f"expected nothing more, found {self._found()}")
+
+    def _advance(self, position: int) -> None:
+        self.position = position
+        self._skip_space()
+
+    def _skip_space(self) -> None:
+        match = _SPACE.match(self.text, self.position)
+        if match:
+            self.position = match.end()
+
+    def _found(self) -> str:
+        if self.at_end():
+            return "the end"
+        return repr(self.text[self.position :].split(maxsplit=1)[0][:20])
+
+    def _error(self, message: str, *, at: int | None = None, hint: str = "") -> FilterError:
+        position = self.position if at is None else at
+        before = self.text[max(0, position - 30) : position]
+        after = self.text[position : position + 30]
+        where = f"character {position + 1}, at \u25b8 in {before + chr(0x25b8) + after!r}"
+        return FilterError(f"filter: {message} ({where})", text=self.text, position=position, hint=hint)
+
+
+def _is_numeric(field: Field) -> bool:
+    return field.kind == "metric" or (field.kind == "attribute" and field.key in NUMERIC_ATTRIBUTES)
+
+
+def _exact_number(text: str) -> float:
+    """A number; a whole one that fits 64 bits stays an ``int``, so that times and large params compare exactly."""
+    try:
+        number: float = int(text)
+    except ValueError:
+        number = float(text)
+    return number if abs(number) < 2**63 else float(number)

@@ -1,0 +1,245 @@
+"""Naming one thing: ``@last``, ``@best:sharpe_ratio``, an id or its beginning, a name, ``models:/alpha@champion``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from agentnn.errors import NotFoundError, UsageError
+from agentnn.query.filters import Comparison, Field
+from agentnn.query.runs import RunQuery
+from agentnn.query.selection import BestQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from agentnn.query.runs import FieldKind, View
+    from agentnn.query.selection import Best, Mode
+    from agentnn.records import Experiment, ModelVersion, RegisteredModel, Run
+
+_RUN_ID = re.compile(r"[0-9a-zA-Z_-]{1,64}")
+_SHORTEST_PREFIX = 4
+_SHOWN = 5
+
+
+class Runs(Protocol):
+    """What a selector needs of a store of runs."""
+
+    def list_experiments(self, view: View = "active") -> list[Experiment]:
+        """The experiments."""
+
+    def find_experiment(self, *, name: str | None = None, experiment_id: str | None = None) -> Experiment | None:
+        """One experiment."""
+
+    def search_runs(self, query: RunQuery) -> Iterator[Run]:
+        """The runs that a query asks for."""
+
+    def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """Runs by id."""
+
+    def best_runs(self, query: BestQuery) -> Best:
+        """The best runs."""
+
+    def field_keys(self, kind: FieldKind, query: RunQuery) -> list[str]:
+        """The names of metrics, params or tags."""
+
+
+class Models(Protocol):
+    """What a selector needs of a model registry."""
+
+    def list_models(self) -> list[RegisteredModel]:
+        """The registered models."""
+
+    def list_model_versions(self, name: str) -> list[ModelVersion]:
+        """The versions of a model, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUri:
+    """``models:/name``, ``models:/name/3``, ``models:/name@champion`` or ``models:/name/Production``, taken apart."""
+
+    name: str
+    kind: Literal["latest", "version", "alias", "stage"]
+    value: str = ""
+
+
+def find_run(text: str, runs: Runs, models: Callable[[], Models], scope: RunQuery) -> Run:
+    """The one run that a selector names.
+
+    Args:
+        text: The selector.
+        runs: The store of runs.
+        models: Opens the registry; called for a ``models:/`` selector only.
+        scope: Where ``@last``, ``@best`` and names are looked for. A full id is found wherever it is.
+
+    Raises:
+        NotFoundError: Nothing answers to the selector, or more than one run does.
+        UsageError: The selector is malformed.
+    """
+    if text.startswith("models:/"):
+        return _run_behind(find_model_version(parse_model_uri(text), models()), runs)
+    if text.startswith("@"):
+        return _special_run(text, runs, scope)
+    if _RUN_ID.fullmatch(text) and (exact := runs.find_runs([text])):
+        return exact[0]
+    named = _where(runs, scope, Comparison(Field("attribute", "run_name"), "=", text))
+    if len(named) == 1:
+        return named[0]
+    if len(named) > 1:
+        raise _ambiguous(f"{len(named)}{'+' if len(named) > _SHOWN else ''} runs are named {text!r}", named)
+    return _run_by_prefix(text, runs, scope)
+
+
+def find_experiment(text: str, runs: Runs) -> Experiment:
+    """The experiment with this name, or else with this id; an active one before a deleted one.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    found = runs.find_experiment(name=text) or runs.find_experiment(experiment_id=text)
+    if found is None:
+        known = [one.name for one in runs.list_experiments("all")]
+        raise not_found("experiment", text, known, listing="agentnn experiment list")
+    return found
+
+
+def find_model_version(uri: ModelUri, models: Models) -> ModelVersion:
+    """The model version that a URI names.
+
+    Raises:
+        NotFoundError: There is no such model, version, alias or stage.
+    """
+    versions = models.list_model_versions(uri.name)
+    if not versions:
+        known = [one.name for one in models.list_models()]
+        if uri.name in known:
+            raise NotFoundError(f"the model {uri.name!r} has no versions", hint="agentnn model list")
+        raise not_found("model", uri.name, known, listing="agentnn model list")
+    chosen = next((one for one in versions if _answers(one, uri)), None)
+    if chosen is None:
+        raise NotFoundError(
+            f"the model {uri.name!r} has no {uri.kind} {uri.value!r}", hint=f"agentnn model versions {uri.name}"
+        )
+    return chosen
+
+
+def parse_model_uri(text: str) -> ModelUri:
+    """Read a model URI; the scheme ``models:/`` may be left out.
+
+    Raises:
+        UsageError: It names no model.
+    """
+    rest = text.removeprefix("models:").strip("/")
+    name, at, alias = rest.rpartition("@")
+    if at and name:
+        return ModelUri(name, "alias", alias)
+    name, slash, last = rest.partition("/")
+    if not name or (slash and not last) or "/" in last:
+        raise UsageError(f"{text!r} names no model version", hint="models:/NAME@ALIAS, models:/NAME/3 or NAME")
+    if not slash or last == "latest":
+        return ModelUri(name, "latest")
+    return ModelUri(name, "version" if last.isdecimal() else "stage", last)
+
+
+def not_found(what: str, name: str, known: Iterable[str], *, listing: str = "") -> NotFoundError:
+    """The error for a name that is not there, which offers the nearest ones."""
+    near = nearest(name, known)
+    hint = f"did you mean {', '.join(near)}?" if near else listing
+    return NotFoundError(f"there is no {what} {name!r}", candidates=near, hint=hint)
+
+
+def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Up to three names that come closest to one that is not there."""
+    folded = {one.casefold(): one for one in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    if not close:
+        close = sorted(one for one in folded if name.casefold() in one)[:3]
+    return tuple(folded[one] for one in close)
+
+
+def _answers(version: ModelVersion, uri: ModelUri) -> bool:
+    if uri.kind == "alias":
+        return uri.value in version.aliases
+    if uri.kind == "version":
+        return version.version == int(uri.value)
+    if uri.kind == "stage":
+        return version.stage.lower() == uri.value.lower()
+    return True  # the newest comes first
+
+
+def _run_behind(version: ModelVersion, runs: Runs) -> Run:
+    found = runs.find_runs([version.run_id]) if version.run_id else []
+    if not found:
+        raise NotFoundError(
+            f"{version.name} version {version.version} has no run in this store",
+            hint=f"agentnn model versions {version.name}",
+        )
+    return found[0]
+
+
+def _special_run(text: str, runs: Runs, scope: RunQuery) -> Run:
+    if text == "@last":
+        newest = next(runs.search_runs(RunQuery(scope.experiment_ids, scope.filter, limit=1, view=scope.view)), None)
+        if newest is None:
+            raise NotFoundError("there are no runs yet", hint="agentnn run list --view all")
+        return newest
+    if text.startswith("@best:"):
+        metric, mode = parse_best(text)
+        best = runs.best_runs(BestQuery(metric, mode, scope=scope)).candidates
+        if not best:
+            raise no_run_qualifies(metric, runs, scope)
+        return best[0].run
+    raise UsageError(f"unknown selector {text!r}", hint="@last, @best:METRIC or @best:METRIC:min")
+
+
+def parse_best(text: str) -> tuple[str, Mode]:
+    """Metric and mode of ``@best:metric[:max|min]``; the metric's name may itself hold colons."""
+    metric = text.removeprefix("@best:")
+    head, _, tail = metric.rpartition(":")
+    if head and tail == "min":
+        return head, "min"
+    if head and tail == "max":
+        return head, "max"
+    if not metric:
+        raise UsageError(f"{text!r} names no metric", hint="@best:sharpe_ratio")
+    return metric, "max"
+
+
+def no_run_qualifies(metric: str, runs: Runs, scope: RunQuery) -> NotFoundError:
+    """The error for a metric that no run in scope can be judged by."""
+    keys = runs.field_keys("metric", RunQuery(scope.experiment_ids, view=scope.view))
+    if metric in keys:
+        return NotFoundError(
+            f"no run qualifies: none in scope has a finite {metric!r}",
+            hint="--include-unfinished looks at running and failed runs too",
+        )
+    if not keys:
+        return NotFoundError(f"no run qualifies: no run here has any metric, {metric!r} included", hint="agentnn run list")
+    near = nearest(metric, keys) or tuple(keys[:_SHOWN])
+    return NotFoundError(
+        f"no run qualifies: no run has a metric {metric!r}", candidates=near, hint=f"did you mean {', '.join(near)}?"
+    )
+
+
+def _run_by_prefix(text: str, runs: Runs, scope: RunQuery) -> Run:
+    if len(text) >= _SHORTEST_PREFIX and re.fullmatch(r"[0-9a-zA-Z]+", text):
+        everywhere = RunQuery(scope.experiment_ids, view="all" if scope.view == "all" else scope.view)
+        begun = _where(runs, everywhere, Comparison(Field("attribute", "run_id"), "LIKE", f"{text}%"))
+        if len(begun) == 1:
+            return begun[0]
+        if begun:
+            raise _ambiguous(f"{len(begun)}{'+' if len(begun) > _SHOWN else ''} run ids begin with {text!r}", begun)
+    names = {run.name for run in runs.search_runs(RunQuery(scope.experiment_ids, limit=1000, view=scope.view))}
+    raise not_found("run", text, names, listing="agentnn run list; a run id needs at least 4 characters")
+
+
+def _where(runs: Runs, scope: RunQuery, condition: Comparison) -> list[Run]:
+    return list(runs.search_runs(RunQuery(scope.experiment_ids, condition, limit=_SHOWN + 1, view=scope.view)))
+
+
+def _ambiguous(message: str, found: list[Run]) -> NotFoundError:
+    shown = tuple(f"{run.run_id} ({run.experiment})" for run in found[:_SHOWN])
+    more = ", …" if len(found) > _SHOWN else ""
+    return NotFoundError(message, candidates=shown, hint=f"name one by its id: {', '.join(shown)}{more}")

@@ -1,0 +1,233 @@
+"""What comes back from a store: frozen records, made of the standard library alone.
+
+Times are integers, milliseconds since the Unix epoch in UTC, as MLflow keeps them; ``to_dict`` gives the stable
+JSON form, in which times are ISO 8601 and a value that JSON can't hold is ``None`` and named in ``non_finite``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PARENT_TAG = "mlflow.parentRunId"
+RUN_NAME_TAG = "mlflow.runName"
+
+
+def iso_time(milliseconds: int | None) -> str | None:
+    """Milliseconds since the epoch as ISO 8601 in UTC, to the millisecond; ``None`` stays ``None``.
+
+    A time outside the years 1 to 9999 can't be written so, and gives ``None``.
+    """
+    if milliseconds is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """The value, or ``None`` where it is missing, NaN or infinite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A named group of runs."""
+
+    experiment_id: str
+    name: str
+    lifecycle_stage: str = "active"
+    artifact_location: str | None = None
+    creation_time: int | None = None
+    last_update_time: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "experiment_id": self.experiment_id,
+            "name": self.name,
+            "lifecycle_stage": self.lifecycle_stage,
+            "artifact_location": self.artifact_location,
+            "creation_time": iso_time(self.creation_time),
+            "last_update_time": iso_time(self.last_update_time),
+            "tags": dict(self.tags),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """A data set that a run names as its input; ``context`` says what for (``training``, …)."""
+
+    name: str
+    digest: str
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run.
+
+    ``metrics`` holds each metric's latest value, that of the greatest (step, timestamp, value), and may hold NaN
+    and infinities; ``params`` and ``tags`` hold strings, as MLflow keeps them.
+    """
+
+    run_id: str
+    name: str
+    experiment_id: str
+    experiment: str
+    status: str
+    lifecycle_stage: str = "active"
+    start_time: int | None = None
+    end_time: int | None = None
+    user: str | None = None
+    artifact_uri: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    datasets: tuple[DatasetInput, ...] = ()
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """The id of the run that this one is nested in."""
+        return self.tags.get(PARENT_TAG)
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from start to end; ``None`` while one of the two is missing."""
+        if self.start_time is None or self.end_time is None:
+            return None
+        return (self.end_time - self.start_time) / 1000
+
+    @property
+    def non_finite(self) -> list[str]:
+        """The names of the metrics that are NaN or infinite."""
+        return sorted(key for key, value in self.metrics.items() if not math.isfinite(value))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: the whole record, a stable contract."""
+        return {
+            "run_id": self.run_id,
+            "name": self.name,
+            "experiment_id": self.experiment_id,
+            "experiment": self.experiment,
+            "status": self.status,
+            "lifecycle_stage": self.lifecycle_stage,
+            "start_time": iso_time(self.start_time),
+            "end_time": iso_time(self.end_time),
+            "duration_s": self.duration_s,
+            "user": self.user,
+            "parent_run_id": self.parent_run_id,
+            "artifact_uri": self.artifact_uri,
+            "metrics": {key: finite_or_none(value) for key, value in self.metrics.items()},
+            "params": dict(self.params),
+            "tags": dict(self.tags),
+            "non_finite": self.non_finite,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One logged value of a metric."""
+
+    key: str
+    value: float
+    step: int
+    timestamp: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "key": self.key,
+            "step": self.step,
+            "timestamp": iso_time(self.timestamp),
+            "value": finite_or_none(self.value),
+            "non_finite": [] if math.isfinite(self.value) else ["value"],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file or a folder of a run; ``size`` in bytes, ``None`` for a folder or where the store does not tell."""
+
+    path: str
+    is_dir: bool
+    size: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"path": self.path, "is_dir": self.is_dir, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A name in the model registry.
+
+    ``aliases`` and ``stages`` map to version numbers; a stage that several versions share maps to the newest.
+    """
+
+    name: str
+    description: str | None = None
+    creation_time: int | None = None
+    last_updated_time: int | None = None
+    latest_version: int | None = None
+    version_count: int = 0
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    stages: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "creation_time": iso_time(self.creation_time),
+            "last_updated_time": iso_time(self.last_updated_time),
+            "latest_version": self.latest_version,
+            "version_count": self.version_count,
+            "aliases": dict(self.aliases),
+            "stages": dict(self.stages),
+            "tags": dict(self.tags),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One version of a registered model; ``run_id`` is the run that made it, where there is one."""
+
+    name: str
+    version: int
+    stage: str = "None"
+    aliases: tuple[str, ...] = ()
+    status: str = "READY"
+    source: str | None = None
+    run_id: str | None = None
+    description: str | None = None
+    user: str | None = None
+    creation_time: int | None = None
+    last_updated_time: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "stage": self.stage,
+            "aliases": list(self.aliases),
+            "status": self.status,
+            "source": self.source,
+            "run_id": self.run_id,
+            "description": self.description,
+            "user": self.user,
+            "creation_time": iso_time(self.creation_time),
+            "last_updated_time": iso_time(self.last_updated_time),
+            "tags": dict(self.tags),
+        }

@@ -1,0 +1,1 @@
+"""The façades that users know, one module each."""

@@ -1,0 +1,75 @@
+"""``ModelManager``: ask a store about experiments, runs and models, and record a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentnn.sdk.registry_questions import RegistryQuestions
+from agentnn.sdk.run_questions import RunQuestions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agentnn.records import ModelVersion
+
+
+class ModelManager(RunQuestions, RegistryQuestions):
+    """One door to experiments, runs and models.
+
+    A run is named by a selector: its id or the first characters of it, its name, ``@last``, ``@best:METRIC``,
+    ``@best:METRIC:min`` or ``models:/NAME@ALIAS``. An experiment is named by its name or id; without one, every active
+    experiment is looked at, unless ``MLFLOW_EXPERIMENT_NAME`` or ``MLFLOW_EXPERIMENT_ID`` says which.
+
+    Args:
+        tracking_uri: Where runs are kept; ``MLFLOW_TRACKING_URI``, ``.env`` or ``sqlite:///mlflow.db`` otherwise.
+        registry_uri: Where models are registered; the same store otherwise.
+        env_file: Read this instead of the nearest ``.env``.
+
+    Nothing is opened before the first question.
+    """
+
+    def track_run(
+        self,
+        name: str,
+        config: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        *,
+        experiment: str | None = None,
+    ) -> str:
+        """Record a finished run in one call.
+
+        Args:
+            name: The run's name.
+            config: Params; nested mappings are flattened with dots, lists become JSON.
+            metrics: Final values.
+            tags: Tags.
+            experiment: The experiment, made when there is none; that of the environment or ``Default`` otherwise.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            UsageError: A metric is not a number.
+            ConflictError: The experiment is deleted.
+        """
+        from agentnn.stores.new_run import new_run
+
+        target = experiment or self._environment_experiment() or "Default"
+        return self._writer.write_run(self._writer.ensure_experiment(target), new_run(name, config, metrics, tags))
+
+    def register_model(self, name: str, run: str, *, artifact_path: str = "model", alias: str | None = None) -> ModelVersion:
+        """Register a model that a run has stored.
+
+        Args:
+            name: The registered model; it is made when there is none.
+            run: The run that holds the model, by a selector.
+            artifact_path: The model's folder in the run.
+            alias: An alias to set on the new version.
+
+        Raises:
+            NotFoundError: There is no such run, or it has no such folder.
+        """
+        found = self.get_run(run)
+        self._store.list_artifacts(found, artifact_path)
+        return self.get_model_version(name, self._writer.register_model(name, found.run_id, artifact_path, alias))

@@ -1,0 +1,96 @@
+"""Questions about registered models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentnn.errors import NotFoundError
+from agentnn.query.selectors import find_model_version, not_found, parse_model_uri
+from agentnn.sdk.store_access import StoreAccess
+
+if TYPE_CHECKING:
+    from agentnn.query.selectors import ModelUri
+    from agentnn.records import ModelVersion, RegisteredModel
+    from agentnn.stores.mlflow_models import ModelCheck
+
+
+class RegistryQuestions(StoreAccess):
+    """The half of :class:`~agentnn.sdk.nn_models.ModelManager` that asks about registered models."""
+
+    def list_models(self) -> list[RegisteredModel]:
+        """The registered models by name, with their aliases and stages."""
+        return self._registry.list_models()
+
+    def list_model_versions(self, name: str) -> list[ModelVersion]:
+        """The versions of a model, newest first.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        versions = self._registry.list_model_versions(name)
+        if not versions:
+            known = [one.name for one in self._registry.list_models()]
+            if name not in known:
+                raise not_found("model", name, known, listing="agentnn model list")
+        return versions
+
+    def get_model_version(self, name: str, version: str | int | None = None) -> ModelVersion:
+        """One version of a model.
+
+        Args:
+            name: The model's name, or a whole ``models:/`` URI.
+            version: A version number, an alias or a stage; the newest version when it is left out.
+
+        Raises:
+            NotFoundError: There is no such model or version.
+        """
+        if version is None:
+            return find_model_version(parse_model_uri(name), self._registry)
+        versions = self.list_model_versions(name)
+        wanted = str(version)
+        chosen = next((one for one in versions if str(one.version) == wanted or wanted in one.aliases), None)
+        chosen = chosen or next((one for one in versions if one.stage.lower() == wanted.lower()), None)
+        if chosen is None:
+            raise NotFoundError(
+                f"the model {name!r} has no version, alias or stage {wanted!r}", hint=f"agentnn model versions {name}"
+            )
+        return chosen
+
+    def load_model(self, uri: str, *, trust: bool = True) -> Any:
+        """Load a model for prediction.
+
+        Args:
+            uri: ``models:/NAME@ALIAS``, ``models:/NAME/3``, ``NAME``, or ``runs:/RUN_ID/path``.
+            trust: Whether a model may be loaded that runs code which it brings along, as pickled models do. The command
+                line says no unless it is told otherwise.
+
+        Returns:
+            An ``mlflow.pyfunc.PyFuncModel``; its ``predict`` takes a DataFrame or an array.
+
+        Raises:
+            NotFoundError: There is no such model, or its files are gone.
+            UnsafeError: Loading would run code, and ``trust`` is false.
+        """
+        from agentnn.stores.mlflow_models import load_pyfunc, model_folder
+
+        return load_pyfunc(model_folder(self._model_source(uri), self.settings), self.settings, trust=trust)
+
+    def load_model_from_registry(self, name: str, stage: str | int, *, trust: bool = True) -> Any:
+        """Load a registered model by a stage, an alias or a version number; see :meth:`load_model`."""
+        source = self.get_model_version(name, stage).source or ""
+        from agentnn.stores.mlflow_models import load_pyfunc, model_folder
+
+        return load_pyfunc(model_folder(source, self.settings), self.settings, trust=trust)
+
+    def check_model(self, uri: str, *, trust: bool = False) -> ModelCheck:
+        """Prove that a model loads: flavors, signature, size, and its prediction for its own input example."""
+        from agentnn.stores.mlflow_models import check_model, model_folder
+
+        source = self._model_source(uri)
+        return check_model(uri, model_folder(source, self.settings), self.settings, trust=trust)
+
+    def _model_source(self, uri: str) -> str:
+        """Where the files of a model lie; a ``runs:/`` URI or a path says so itself."""
+        if uri.startswith(("runs:/", "file:", "/", "./")):
+            return uri
+        return find_model_version(parse_model_uri(uri), self._registry).source or ""

@@ -1,0 +1,211 @@
+"""Questions about experiments and runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from agentnn.errors import UsageError
+from agentnn.query.comparison import Comparison, compare
+from agentnn.query.filters import parse_order
+from agentnn.query.runs import OrderBy, RunQuery
+from agentnn.query.selection import AGGREGATES, MODES, BestQuery, verdicts
+from agentnn.query.selectors import find_experiment, find_run, no_run_qualifies, not_found
+from agentnn.sdk.store_access import StoreAccess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agentnn.query.runs import FieldKind, View
+    from agentnn.query.selection import Aggregate, BestRun, Mode
+    from agentnn.records import Artifact, Experiment, Metric, Run
+
+MAX_COMPARED = 1000
+
+
+class RunQuestions(StoreAccess):
+    """The half of :class:`~agentnn.sdk.nn_models.ModelManager` that asks about experiments and runs."""
+
+    def list_experiments(self, *, view: View = "active") -> list[Experiment]:
+        """The experiments, newest first."""
+        return self._store.list_experiments(view)
+
+    def get_experiment(self, name_or_id: str | int) -> Experiment:
+        """One experiment by its name or, when none has that name, by its id; deleted ones are found too.
+
+        Raises:
+            NotFoundError: There is none; the error offers the nearest names.
+        """
+        return find_experiment(str(name_or_id), self._store)
+
+    def list_runs(
+        self,
+        experiment: str | Sequence[str] | None = None,
+        *,
+        filter: str | None = None,
+        order_by: str | Sequence[str] | None = None,
+        limit: int | None = 100,
+        view: View = "active",
+    ) -> list[Run]:
+        """Runs, the newest first unless ``order_by`` says otherwise.
+
+        Args:
+            experiment: One experiment or several, by name or id.
+            filter: An expression such as ``"metrics.loss < 0.1 AND params.optimizer = 'adam'"``; see
+                :mod:`agentnn.query.filters`.
+            order_by: Sort keys such as ``"metrics.loss ASC"``. Missing values come last, NaN just before them.
+            limit: At most so many; ``None`` or 0 for all, there is no silent limit.
+            view: ``active``, ``deleted`` or ``all``.
+
+        Raises:
+            FilterError: The filter or a sort key is wrong.
+            NotFoundError: There is no such experiment, or no run has the metric, param or tag to sort by.
+        """
+        return list(self.iter_runs(experiment, filter=filter, order_by=order_by, limit=limit, view=view))
+
+    def iter_runs(
+        self,
+        experiment: str | Sequence[str] | None = None,
+        *,
+        filter: str | None = None,
+        order_by: str | Sequence[str] | None = None,
+        limit: int | None = None,
+        view: View = "active",
+    ) -> Iterator[Run]:
+        """Like :meth:`list_runs`, one run after the other, so that memory does not grow with their number."""
+        scope = self._scope(experiment, filter, view)
+        keys = [order_by] if isinstance(order_by, str) else list(order_by or ())
+        order = tuple(OrderBy(*parse_order(key)) for key in keys)
+        self._check_sort_keys(order, scope)
+        return self._store.search_runs(RunQuery(scope.experiment_ids, scope.filter, order, limit or None, view))
+
+    def get_run(self, run: str, *, experiment: str | Sequence[str] | None = None, view: View = "active") -> Run:
+        """The one run that a selector names; a full id is found wherever it is, deleted runs included.
+
+        Raises:
+            NotFoundError: No run answers to the selector, or more than one does.
+        """
+        return find_run(run, self._store, lambda: self._registry, self._scope(experiment, None, view))
+
+    def get_run_summary(self, run: str, *, experiment: str | None = None) -> dict[str, Any]:
+        """A run as a plain dict: ``run_id``, ``status``, ``metrics``, ``params``, ``tags``.
+
+        Metrics are floats, NaN and infinities as they are; params and tags are strings.
+        """
+        found = self.get_run(run, experiment=experiment)
+        return {
+            "run_id": found.run_id,
+            "status": found.status,
+            "metrics": dict(found.metrics),
+            "params": dict(found.params),
+            "tags": dict(found.tags),
+        }
+
+    @overload
+    def get_best_run(
+        self, metric: str, mode: Mode = ..., experiment: str | Sequence[str] | None = ..., filter: str | None = ...,
+        top: Literal[1] = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
+        include_children: bool = ..., tally: bool = ...,
+    ) -> BestRun: ...  # fmt: skip
+
+    @overload
+    def get_best_run(
+        self, metric: str, mode: Mode = ..., experiment: str | Sequence[str] | None = ..., filter: str | None = ...,
+        top: int = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
+        include_children: bool = ..., tally: bool = ...,
+    ) -> BestRun | list[BestRun]: ...  # fmt: skip
+
+    def get_best_run(
+        self,
+        metric: str,
+        mode: Mode = "max",
+        experiment: str | Sequence[str] | None = None,
+        filter: str | None = None,
+        top: int = 1,
+        *,
+        aggregate: Aggregate = "last",
+        include_unfinished: bool = False,
+        include_children: bool = True,
+        tally: bool = False,
+    ) -> BestRun | list[BestRun]:
+        """The best run by a metric: a :class:`Run` whose ``best`` says by what value and by what margin it won.
+
+        Only a finite value can win. Ties go to the later start, then to the smaller run id.
+
+        Args:
+            metric: The metric's name, as it was logged.
+            mode: ``max`` or ``min``.
+            experiment: One experiment or several, by name or id.
+            filter: Which runs take part; see :meth:`list_runs`.
+            top: With more than 1, a list of so many runs, the best first.
+            aggregate: Which value of a run counts: the ``last``, or ``min``, ``max``, ``mean``, ``first`` of its history.
+            include_unfinished: Whether runs that are running, failed or killed take part.
+            include_children: Whether nested runs take part.
+            tally: Whether to count what took part and what was left out, and why.
+
+        Raises:
+            NotFoundError: No run qualifies; the error offers the nearest names of metrics.
+        """
+        _check_choice("mode", mode, MODES)
+        _check_choice("aggregate", aggregate, AGGREGATES)
+        if top < 1:
+            raise UsageError(f"top is {top}; it must be at least 1")
+        scope = self._scope(experiment, filter, "active")
+        query = BestQuery(metric, mode, aggregate, scope, top, include_unfinished, include_children, tally)
+        ranked = verdicts(query, self._store.best_runs(query))
+        if not ranked:
+            raise no_run_qualifies(metric, self._store, scope)
+        return ranked[0] if top == 1 else ranked
+
+    def compare_runs(self, runs: Sequence[str], *, experiment: str | Sequence[str] | None = None) -> Comparison:
+        """Runs side by side; values are compared as what they mean, so ``1e-05`` and ``0.00001`` are the same.
+
+        Args:
+            runs: 2 to 1000 selectors.
+            experiment: Where names and ``@`` selectors are looked for.
+
+        Raises:
+            UsageError: Too few or too many runs.
+            NotFoundError: A selector names no run, or more than one.
+        """
+        if not 2 <= len(runs) <= MAX_COMPARED:
+            raise UsageError(f"{len(runs)} runs can't be compared; 2 to {MAX_COMPARED} can")
+        scope = self._scope(experiment, None, "active")
+        return compare([find_run(one, self._store, lambda: self._registry, scope) for one in runs])
+
+    def get_metric_history(self, run: str, metric: str, *, experiment: str | None = None) -> list[Metric]:
+        """Every logged value of a metric, by (step, timestamp); empty when the run does not have it."""
+        return self._store.metric_history(self.get_run(run, experiment=experiment).run_id, metric)
+
+    def list_artifacts(self, run: str, path: str = "", *, experiment: str | None = None) -> list[Artifact]:
+        """The files and folders directly under a path of a run; the models that it logged are among them.
+
+        Raises:
+            NotFoundError: There is no such folder.
+            UnsafeError: The path leaves the run's folder.
+        """
+        return self._store.list_artifacts(self.get_run(run, experiment=experiment), path)
+
+    def list_field_keys(self, kind: FieldKind, experiment: str | Sequence[str] | None = None) -> list[str]:
+        """The names of the metrics, params or tags that active runs have."""
+        return self._store.field_keys(kind, self._scope(experiment, None, "active"))
+
+    def _check_sort_keys(self, order: Sequence[OrderBy], scope: RunQuery) -> None:
+        """Refuse to sort by what no run has: the answer would look sorted and would not be.
+
+        https://github.com/mlflow/mlflow/issues/5341
+        """
+        for key in order:
+            kind = key.field.kind
+            if kind == "dataset":
+                raise UsageError(f"runs can't be sorted by {key.field}", hint="by a metric, a param, a tag or an attribute")
+            if kind == "attribute":
+                continue
+            everywhere = RunQuery(scope.experiment_ids, view=scope.view)
+            known = self._store.field_keys(kind, everywhere)
+            if key.field.key not in known and next(self._store.search_runs(everywhere), None) is not None:
+                raise not_found(kind, key.field.key, known, listing="agentnn run list")
+
+
+def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UsageError(f"{what} is {value!r}", hint=f"one of {', '.join(choices)}")

@@ -1,0 +1,137 @@
+"""Which store is meant, and who asks: option, then environment, then ``.env``, then the project's default.
+
+The names are MLflow's own (https://mlflow.org/docs/latest/api_reference/cli.html). A ``.env`` file only fills in what
+the environment leaves open; nothing from it is put into the environment of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_DATABASE = "mlflow.db"
+DEFAULT_FOLDER = "mlruns"
+CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process needs to know before it opens a store.
+
+    Attributes:
+        tracking_uri: Where runs are kept.
+        tracking_uri_source: Who said so: ``option``, ``MLFLOW_TRACKING_URI``, a ``.env`` file's path or ``default``.
+        registry_uri: Where registered models are kept; the tracking URI unless said otherwise.
+        experiment_name, experiment_id: The experiment that the environment names, if any.
+        workspace: The MLflow workspace.
+        credentials: ``MLFLOW_TRACKING_USERNAME``, ``…_PASSWORD`` and ``…_TOKEN`` as far as they are set. Never shown.
+    """
+
+    tracking_uri: str
+    tracking_uri_source: str = "default"
+    registry_uri: str = ""
+    experiment_name: str | None = None
+    experiment_id: str | None = None
+    workspace: str = "default"
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(
+        cls,
+        tracking_uri: str | Path | None = None,
+        *,
+        registry_uri: str | None = None,
+        env_file: str | Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> Settings:
+        """Find out what is meant.
+
+        Args:
+            tracking_uri: What the caller says; it goes before everything else.
+            registry_uri: Likewise for the registry.
+            env_file: A file to read instead of the nearest ``.env``.
+            environ: The environment; that of the process by default.
+            directory: Where the search for ``.env`` begins; the working directory by default.
+
+        Raises:
+            UsageError: ``env_file`` is not there or can't be read.
+        """
+        environ = os.environ if environ is None else environ
+        directory = Path.cwd() if directory is None else directory
+        file = Path(env_file) if env_file is not None else _nearest_env_file(directory)
+        from_file = {} if file is None else _read_env_file(file)
+        merged = {**from_file, **{key: value for key, value in environ.items() if value}}
+        uri, source = _tracking_uri(tracking_uri, environ, from_file, file, directory)
+        return cls(
+            tracking_uri=uri,
+            tracking_uri_source=source,
+            registry_uri=registry_uri or merged.get("MLFLOW_REGISTRY_URI") or uri,
+            experiment_name=merged.get("MLFLOW_EXPERIMENT_NAME"),
+            experiment_id=merged.get("MLFLOW_EXPERIMENT_ID"),
+            workspace=merged.get("MLFLOW_WORKSPACE") or "default",
+            credentials={key: merged[key] for key in CREDENTIALS if key in merged},
+        )
+
+
+def redact(text: str, secrets: Mapping[str, str] | None = None) -> str:
+    """A text without the passwords in its URIs, and without the given secret values."""
+    for secret in sorted((secrets or {}).values(), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return re.sub(r"(\b[a-zA-Z][\w+.-]*://)[^\s/@'\"]*(?<!\*)@", r"\1***@", text)
+
+
+def _tracking_uri(
+    given: str | Path | None,
+    environ: Mapping[str, str],
+    from_file: Mapping[str, str],
+    file: Path | None,
+    directory: Path,
+) -> tuple[str, str]:
+    if given:
+        return str(given), "option"
+    if environ.get("MLFLOW_TRACKING_URI"):
+        return environ["MLFLOW_TRACKING_URI"], "MLFLOW_TRACKING_URI"
+    if from_file.get("MLFLOW_TRACKING_URI"):
+        return from_file["MLFLOW_TRACKING_URI"], str(file)
+    return _default_uri(directory), "default"
+
+
+def _default_uri(directory: Path) -> str:
+    """MLflow's own default: ``mlflow.db``, or ``mlruns`` when only that holds data. See docs/adr/0002."""
+    if not (directory / DEFAULT_DATABASE).exists() and _holds_runs(directory / DEFAULT_FOLDER):
+        return f"./{DEFAULT_FOLDER}"
+    return f"sqlite:///{DEFAULT_DATABASE}"
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether a folder is a file store; MLflow also puts the artifacts of a database into ``mlruns``."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.name.isdigit() and (folder / entry.name / "meta.yaml").exists() for entry in entries)
+    except OSError:
+        return False
+
+
+def _nearest_env_file(directory: Path) -> Path | None:
+    return next((file for one in (directory, *directory.parents) if (file := one / ".env").is_file()), None)
+
+
+def _read_env_file(file: Path) -> dict[str, str]:
+    from dotenv import dotenv_values  # 30 ms, and most directories have no .env
+
+    try:
+        text_values = dotenv_values(file, encoding="utf-8") if file.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} can't be read: {error}", hint="check the file, or name another with --env-file") from error
+    if text_values is None:
+        raise UsageError(f"there is no file {file}", hint="check --env-file")
+    return {key: value for key, value in text_values.items() if value}

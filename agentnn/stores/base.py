@@ -1,0 +1,145 @@
+"""The contract that every store keeps, and the door through which all are opened."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from agentnn.errors import AgentNNWarning, StoreUnavailable, UsageError
+from agentnn.settings import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agentnn.query.runs import FieldKind, RunQuery, View
+    from agentnn.query.selection import Best, BestQuery
+    from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
+    from agentnn.settings import Settings
+
+_MLFLOW_SCHEMES = ("http", "https", "file", "databricks", "databricks-uc", "uc")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+class TrackingStore(Protocol):
+    """Experiments and runs."""
+
+    def list_experiments(self, view: View = "active") -> list[Experiment]:
+        """The experiments, newest change first as MLflow lists them."""
+
+    def find_experiment(self, *, name: str | None = None, experiment_id: str | None = None) -> Experiment | None:
+        """One experiment by its name or its id, deleted ones included."""
+
+    def search_runs(self, query: RunQuery) -> Iterator[Run]:
+        """The runs that a query asks for, in its order."""
+
+    def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """The runs with these ids, in this order, deleted ones included; unknown ids are left out."""
+
+    def best_runs(self, query: BestQuery) -> Best:
+        """The best runs by a metric, as :mod:`agentnn.query.selection` defines best."""
+
+    def field_keys(self, kind: FieldKind, query: RunQuery) -> list[str]:
+        """The names of the metrics, params or tags that the runs of a query have, sorted."""
+
+    def metric_history(self, run_id: str, key: str) -> list[Metric]:
+        """Every logged value of a metric, by (step, timestamp); empty when there is none."""
+
+    def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
+        """The files and folders directly under a path of the run, sorted by path."""
+
+
+class ModelRegistry(Protocol):
+    """Registered models and their versions."""
+
+    def list_models(self) -> list[RegisteredModel]:
+        """Every registered model, by name, with its aliases."""
+
+    def list_model_versions(self, name: str) -> list[ModelVersion]:
+        """The versions of a model, newest first; empty when there is no such model."""
+
+
+def open_store(settings: Settings) -> TrackingStore:
+    """Open the store of runs that the settings name.
+
+    Raises:
+        UsageError: The URI's scheme is unknown.
+        StoreUnavailable, CorruptDataError, NotAStoreError: The store can't be read.
+    """
+    uri = settings.tracking_uri
+    if _is_sqlite(uri):
+        from agentnn.stores.sql import SqlStore
+        from agentnn.stores.sqlite_file import SchemaMismatch
+
+        try:
+            return SqlStore(uri, workspace=settings.workspace)
+        except SchemaMismatch as mismatch:
+            _warn_of_slow_path(mismatch)
+    from agentnn.stores.mlflow_client import MlflowClientStore
+
+    return MlflowClientStore(_checked(uri), settings)
+
+
+def open_registry(settings: Settings) -> ModelRegistry:
+    """Open the model registry that the settings name.
+
+    Raises:
+        UsageError: The URI's scheme is unknown.
+        StoreUnavailable, CorruptDataError, NotAStoreError: The store can't be read.
+    """
+    uri = settings.registry_uri
+    if _is_sqlite(uri):
+        from agentnn.stores.sql_registry import SqlRegistry
+        from agentnn.stores.sqlite_file import SchemaMismatch
+
+        try:
+            return SqlRegistry(uri, workspace=settings.workspace)
+        except SchemaMismatch as mismatch:
+            _warn_of_slow_path(mismatch)
+    from agentnn.stores.mlflow_client import MlflowClientRegistry
+
+    return MlflowClientRegistry(_checked(uri), settings)
+
+
+def _is_sqlite(uri: str) -> bool:
+    return uri.lower().startswith(("sqlite://", "sqlite+pysqlite://"))
+
+
+def _warn_of_slow_path(mismatch: Exception) -> None:
+    warnings.warn(f"{mismatch}; MLflow's own client answers instead, slowly", AgentNNWarning, stacklevel=4)
+
+
+def _checked(uri: str) -> str:
+    """A URI that MLflow can open without making anything up.
+
+    Raises:
+        UsageError: MLflow does not know the scheme, or the path is a file.
+        StoreUnavailable: There is no such folder; MLflow would make one.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator and not uri.startswith("file:"):
+        if uri in _MLFLOW_SCHEMES or _is_plugin(uri.partition(":")[0]):
+            return uri
+        return _checked_folder(uri, Path(uri))
+    if uri.startswith("file:"):
+        return _checked_folder(uri, Path(uri.removeprefix("file:").replace("//", "/")))
+    dialect = scheme.lower().partition("+")[0]
+    if dialect in _DATABASES or dialect in _MLFLOW_SCHEMES or _is_plugin(scheme):
+        return uri
+    near = difflib.get_close_matches(dialect, (*_DATABASES, *_MLFLOW_SCHEMES), n=1)
+    hint = f"did you mean {near[0]}://{rest}?" if near else "for instance sqlite:///mlflow.db, http://127.0.0.1:5000, ./mlruns"
+    raise UsageError(f"unknown scheme {scheme!r} in the tracking URI {redact(uri)!r}", hint=redact(hint))
+
+
+def _checked_folder(uri: str, folder: Path) -> str:
+    if folder.is_file():
+        raise UsageError(f"{uri} is a file, not a folder of runs", hint=f"for a database write sqlite:///{folder}")
+    if not folder.is_dir():
+        raise StoreUnavailable(f"there is no store at {uri}", hint="check --tracking-uri or MLFLOW_TRACKING_URI")
+    return uri
+
+
+def _is_plugin(scheme: str) -> bool:
+    from importlib.metadata import entry_points  # slow, and only reached by an unknown scheme
+
+    return bool(scheme) and any(one.name == scheme for one in entry_points(group="mlflow.tracking_store"))

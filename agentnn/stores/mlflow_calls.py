@@ -1,0 +1,110 @@
+"""The border to MLflow: what it needs from the environment goes in, its exceptions come out as ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from agentnn.errors import (
+    AgentNNError,
+    ConflictError,
+    MissingDependencyError,
+    NotFoundError,
+    StoreUnavailable,
+    UsageError,
+)
+from agentnn.settings import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentnn.settings import Settings
+
+_DEADLINES = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+"""Unless the user set them. MLflow's own defaults keep a caller waiting for four minutes when a server is down."""
+
+_BY_CODE: dict[str, type[AgentNNError]] = {
+    "RESOURCE_DOES_NOT_EXIST": NotFoundError,
+    "NOT_FOUND": NotFoundError,
+    "ENDPOINT_NOT_FOUND": StoreUnavailable,
+    "INVALID_PARAMETER_VALUE": UsageError,
+    "BAD_REQUEST": UsageError,
+    "MALFORMED_REQUEST": UsageError,
+    "RESOURCE_ALREADY_EXISTS": ConflictError,
+    "RESOURCE_CONFLICT": ConflictError,
+    "INVALID_STATE": ConflictError,
+}
+
+
+@contextmanager
+def mlflow_call(settings: Settings, *, read: bool = True) -> Iterator[None]:
+    """Run calls to MLflow inside.
+
+    MLflow takes credentials and time limits from the environment and nowhere else. They are put there for the
+    duration of the call and taken away after it; what the user set stays as it is. A read may look into an
+    ``mlruns`` folder without the opt-in that MLflow asks for, a write may not.
+
+    Raises:
+        AgentNNError: Whatever MLflow raised, as the class that carries the right exit code.
+    """
+    wanted = {**_DEADLINES, **settings.credentials}
+    if read:
+        wanted["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    added = {key: value for key, value in wanted.items() if not os.environ.get(key)}
+    loud = logging.getLogger("mlflow.store.db.utils")
+    level = loud.level
+    os.environ.update(added)
+    loud.setLevel(logging.CRITICAL)  # it logs a traceback, password included, before it raises the same error
+    try:
+        with _translated(settings):
+            yield
+    finally:
+        loud.setLevel(level)
+        for key in added:
+            os.environ.pop(key, None)
+
+
+@contextmanager
+def _translated(settings: Settings) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except MlflowException as error:
+        raise _ours(error, settings) from error
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(f"the store refused: {_first_line(str(error), settings)}") from error
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{error.name} is not installed; this store needs it", hint=f"pip install {_driver(error.name)}"
+        ) from error
+
+
+def _ours(error: Exception, settings: Settings) -> AgentNNError:
+    message = _first_line(str(error), settings)
+    code = str(getattr(error, "error_code", ""))
+    if "out-of-date database schema" in message:
+        return UsageError(message, hint="back it up, then: mlflow db upgrade <the store's URI>")
+    if "MLFLOW_ALLOW_FILE_STORE" in str(error):
+        return UsageError(
+            "MLflow writes to an mlruns folder only with MLFLOW_ALLOW_FILE_STORE=true",
+            hint="set it, or move the runs to a database: mlflow migrate-filestore --help",
+        )
+    kind = _BY_CODE.get(code, StoreUnavailable)
+    if kind is StoreUnavailable:
+        return StoreUnavailable(f"the store does not answer: {message}", hint="check the tracking URI and that its server runs")
+    return kind(message)
+
+
+def _first_line(text: str, settings: Settings) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    return redact(lines[0] if lines else "unknown error", settings.credentials)[:500]
+
+
+def _driver(module: str | None) -> str:
+    return {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}.get(
+        module or "", module or "it"
+    )

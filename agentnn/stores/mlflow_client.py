@@ -1,0 +1,324 @@
+"""Any store that MLflow knows, through MLflow's own client: correct though slow. It also does the writing."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from agentnn.errors import NotFoundError, UsageError
+from agentnn.query.evaluation import matches, sorted_runs
+from agentnn.query.runs import RunQuery
+from agentnn.query.selection import Best, aggregate_history, rank
+from agentnn.records import PARENT_TAG, Artifact, DatasetInput, Experiment, Metric, ModelVersion, RegisteredModel, Run
+from agentnn.stores.mlflow_calls import mlflow_call
+from agentnn.stores.sql_where import LARGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from mlflow import MlflowClient
+
+    from agentnn.query.runs import FieldKind, View
+    from agentnn.query.selection import BestQuery
+    from agentnn.settings import Settings
+
+_PAGE = 1000
+_BATCH = 1000
+_PARAM_BATCH = 100
+
+
+def make_client(uri: str, settings: Settings, *, read: bool = True) -> MlflowClient:
+    """An ``MlflowClient``, but never one that creates or migrates a database in order to read it."""
+    if read and uri.lower().startswith("sqlite"):
+        _refuse_to_migrate(uri)
+    with mlflow_call(settings, read=read):
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=uri, registry_uri=settings.registry_uri)
+
+
+def refuse_old_schema(uri: str) -> None:
+    """Refuse to write to a SQLite database that MLflow would first migrate without asking.
+
+    Raises:
+        UsageError: The database exists and its schema is not the installed MLflow's.
+    """
+    from agentnn.stores.sqlite_file import sqlite_path
+
+    path = sqlite_path(uri)
+    if path.exists() and path.stat().st_size:
+        _refuse_to_migrate(uri)
+
+
+def _refuse_to_migrate(uri: str) -> None:
+    import sqlite3
+
+    from mlflow.store.db.utils import _get_latest_schema_revision
+
+    from agentnn.stores.sqlite_file import open_read_only, sqlite_errors, sqlite_path
+
+    path = sqlite_path(uri)
+    open_read_only(path).close()
+    with sqlite_errors(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            found = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
+        finally:
+            connection.close()
+    if found != [_get_latest_schema_revision()]:
+        raise UsageError(
+            f"{path} has the schema {', '.join(found) or 'of no version'}, the installed MLflow wants "
+            f"{_get_latest_schema_revision()}",
+            hint=f"back it up, then: mlflow db upgrade sqlite:///{path}",
+        )
+
+
+class MlflowClientStore:
+    """Reads runs through ``MlflowClient``.
+
+    Args:
+        uri: A tracking URI that MLflow can open.
+        settings: Where credentials come from.
+    """
+
+    def __init__(self, uri: str, settings: Settings) -> None:
+        self.uri = uri
+        self._settings = settings
+        self._client = make_client(uri, settings)
+
+    def list_experiments(self, view: View = "active") -> list[Experiment]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        with mlflow_call(self._settings):
+            return [_experiment(one) for one in _pages(self._client.search_experiments, view_type=_view_type(view))]
+
+    def find_experiment(self, *, name: str | None = None, experiment_id: str | None = None) -> Experiment | None:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        try:
+            with mlflow_call(self._settings):
+                if experiment_id is not None:
+                    return _experiment(self._client.get_experiment(experiment_id))
+                found = self._client.get_experiment_by_name(name or "")
+        except (NotFoundError, UsageError):  # an id that this store can't have is simply not there
+            return None
+        return None if found is None else _experiment(found)
+
+    def search_runs(self, query: RunQuery) -> Iterator[Run]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        runs = (run for run in self._runs(query) if matches(query.filter, run))
+        if query.order_by:
+            yield from sorted_runs(runs, query.order_by)[: query.limit]
+            return
+        for count, run in enumerate(runs):
+            if count == query.limit:
+                return
+            yield run
+
+    def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        names = self._experiment_names()
+        found = []
+        for run_id in run_ids:
+            try:
+                with mlflow_call(self._settings):
+                    found.append(_run(self._client.get_run(run_id), names))
+            except (NotFoundError, UsageError):
+                continue
+        return found
+
+    def field_keys(self, kind: FieldKind, query: RunQuery) -> list[str]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        attribute = {"metric": "metrics", "param": "params", "tag": "tags"}[kind]
+        return sorted({key for run in self.search_runs(query) for key in getattr(run, attribute)})
+
+    def best_runs(self, query: BestQuery) -> Best:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        scope = RunQuery(query.scope.experiment_ids, query.scope.filter, view=query.scope.view)
+        runs = (run for run in self.search_runs(scope) if query.include_children or PARENT_TAG not in run.tags)
+        return rank(query, ((run, self._judged_value(query, run)) for run in runs))
+
+    def metric_history(self, run_id: str, key: str) -> list[Metric]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        try:
+            with mlflow_call(self._settings):
+                points = self._client.get_metric_history(run_id, key)
+        except NotFoundError:
+            return []
+        history = [Metric(key, _finite_as_kept(one.value), one.step, one.timestamp) for one in points]
+        return sorted(history, key=lambda point: (point.step, point.timestamp, _sortable(point.value)))
+
+    def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        with mlflow_call(self._settings):
+            found = self._client.list_artifacts(run.run_id, path or None)
+        return sorted((Artifact(one.path, one.is_dir, one.file_size) for one in found), key=lambda one: one.path)
+
+    def _runs(self, query: RunQuery) -> Iterator[Run]:
+        names = self._experiment_names()
+        experiment_ids = query.experiment_ids
+        if experiment_ids is None:
+            active_only = query.view == "active"
+            experiment_ids = tuple(one.experiment_id for one in self.list_experiments("active" if active_only else "all"))
+        if not experiment_ids:
+            return
+        token = None
+        while True:
+            with mlflow_call(self._settings):
+                page = self._client.search_runs(
+                    list(experiment_ids), run_view_type=_view_type(query.view), max_results=_PAGE, page_token=token
+                )
+            yield from (_run(one, names) for one in page)
+            token = page.token
+            if not token:
+                return
+
+    def _judged_value(self, query: BestQuery, run: Run) -> float | None:
+        if query.aggregate == "last" or query.metric not in run.metrics:
+            return run.metrics.get(query.metric)
+        return aggregate_history(self.metric_history(run.run_id, query.metric), query.aggregate)
+
+    def _experiment_names(self) -> dict[str, str]:
+        return {one.experiment_id: one.name for one in self.list_experiments("all")}
+
+
+class MlflowClientRegistry:
+    """Reads the model registry through ``MlflowClient``.
+
+    Args:
+        uri: A registry URI that MLflow can open.
+        settings: Where credentials come from.
+    """
+
+    def __init__(self, uri: str, settings: Settings) -> None:
+        self.uri = uri
+        self._settings = settings
+        self._client = make_client(uri, settings)
+
+    def list_models(self) -> list[RegisteredModel]:
+        """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        with mlflow_call(self._settings):
+            models = list(_pages(self._client.search_registered_models))
+            # A search gives no aliases: https://github.com/mlflow/mlflow/issues/16734
+            models = [self._client.get_registered_model(one.name) for one in models]
+        return sorted((_model(one, self._versions(one)) for one in models), key=lambda one: one.name)
+
+    def list_model_versions(self, name: str) -> list[ModelVersion]:
+        """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        try:
+            with mlflow_call(self._settings):
+                model = self._client.get_registered_model(name)
+        except NotFoundError:
+            return []
+        return self._versions(model)
+
+    def _versions(self, model: Any) -> list[ModelVersion]:
+        quote = '"' if "'" in model.name else "'"
+        with mlflow_call(self._settings):
+            found = list(_pages(self._client.search_model_versions, filter_string=f"name={quote}{model.name}{quote}"))
+        aliases: dict[int, list[str]] = {}
+        for alias, version in model.aliases.items():
+            aliases.setdefault(int(version), []).append(alias)
+        versions = [_version(one, tuple(sorted(aliases.get(int(one.version), ())))) for one in found]
+        return sorted(versions, key=lambda one: -one.version)
+
+
+def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
+    """Everything that a paged search of MLflow finds; it stops at one page by itself, without a word."""
+    token = None
+    while True:
+        page = search(page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _view_type(view: View) -> int:
+    from mlflow.entities import ViewType
+
+    return {"active": ViewType.ACTIVE_ONLY, "deleted": ViewType.DELETED_ONLY, "all": ViewType.ALL}[view]
+
+
+def _experiment(one: Any) -> Experiment:
+    return Experiment(
+        one.experiment_id,
+        one.name,
+        one.lifecycle_stage,
+        one.artifact_location,
+        one.creation_time,
+        one.last_update_time,
+        _texts(one.tags),
+    )
+
+
+def _run(one: Any, experiment_names: Mapping[str, str]) -> Run:
+    inputs = one.inputs.dataset_inputs if one.inputs else []
+    return Run(
+        run_id=one.info.run_id,
+        name=one.info.run_name or "",
+        experiment_id=one.info.experiment_id,
+        experiment=experiment_names.get(one.info.experiment_id, ""),
+        status=one.info.status,
+        lifecycle_stage=one.info.lifecycle_stage,
+        start_time=one.info.start_time,
+        end_time=one.info.end_time or None,
+        user=one.info.user_id or None,
+        artifact_uri=one.info.artifact_uri,
+        metrics={key: _finite_as_kept(value) for key, value in one.data.metrics.items()},
+        params=_texts(one.data.params),
+        tags=_texts(one.data.tags),
+        datasets=tuple(sorted((_dataset(item) for item in inputs), key=lambda item: (item.name, item.digest))),
+    )
+
+
+def _dataset(item: Any) -> DatasetInput:
+    context = next((tag.value for tag in item.tags if tag.key == "mlflow.data.context"), None)
+    return DatasetInput(item.dataset.name, item.dataset.digest, context)
+
+
+def _model(one: Any, versions: list[ModelVersion]) -> RegisteredModel:
+    stages: dict[str, int] = {}
+    for version in versions:
+        if version.stage != "None":
+            stages.setdefault(version.stage, version.version)
+    return RegisteredModel(
+        one.name,
+        one.description or None,
+        one.creation_timestamp,
+        one.last_updated_timestamp,
+        latest_version=max((version.version for version in versions), default=None),
+        version_count=len(versions),
+        aliases={alias: int(version) for alias, version in sorted(one.aliases.items())},
+        stages=stages,
+        tags=_texts(one.tags),
+    )
+
+
+def _version(one: Any, aliases: tuple[str, ...]) -> ModelVersion:
+    return ModelVersion(
+        one.name,
+        int(one.version),
+        one.current_stage or "None",
+        aliases,
+        one.status,
+        one.source,
+        one.run_id or None,
+        one.description or None,
+        one.user_id or None,
+        one.creation_timestamp,
+        one.last_updated_timestamp,
+        _texts(one.tags),
+    )
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _finite_as_kept(value: float) -> float:
+    """A metric's value; an infinity comes out of MLflow's SQL store as the largest double."""
+    return math.copysign(math.inf, value) if abs(value) >= LARGEST else float(value)
+
+
+def _sortable(value: float) -> float:
+    return 0.0 if math.isnan(value) else value

@@ -1,0 +1,154 @@
+"""Saved models: where their files lie, what they say of themselves, and whether loading them runs foreign code."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentnn.errors import CorruptDataError, NotFoundError, UnsafeError
+from agentnn.stores.artifacts import local_folder
+from agentnn.stores.mlflow_calls import mlflow_call
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agentnn.settings import Settings
+
+_OWN_LOADERS = ("agentnn.",)
+"""Loaders that read a state dict and a config and run no code from the model's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCheck:
+    """What was seen when a model was loaded and tried.
+
+    Attributes:
+        uri: The model.
+        flavors: MLflow's names for the ways to load it.
+        inputs, outputs: The signature's columns or tensors, as text; empty without a signature.
+        size: Bytes of all files.
+        files: How many files.
+        load_s: Seconds to load.
+        example_rows: Rows of the input example; ``None`` without one.
+        prediction: The prediction for the input example, as nested lists; ``None`` without one.
+    """
+
+    uri: str
+    flavors: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    size: int
+    files: int
+    load_s: float
+    example_rows: int | None = None
+    prediction: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "uri": self.uri,
+            "flavors": list(self.flavors),
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "size": self.size,
+            "files": self.files,
+            "load_s": self.load_s,
+            "example_rows": self.example_rows,
+            "prediction": self.prediction,
+        }
+
+
+def model_folder(source: str, settings: Settings) -> Path:
+    """The folder of a model on this machine; it is fetched when it lies elsewhere.
+
+    Raises:
+        NotFoundError: The model's files are not where its source says.
+    """
+    folder = local_folder(source) if not source.startswith(("models:", "runs:", "mlflow-artifacts:")) else None
+    if folder is None:
+        with mlflow_call(settings):
+            from mlflow.artifacts import download_artifacts
+
+            folder = Path(download_artifacts(artifact_uri=source, tracking_uri=settings.tracking_uri))
+    if not (folder / "MLmodel").is_file():
+        raise NotFoundError(f"there is no model at {source}", hint="the files were moved or deleted; register it again")
+    return folder
+
+
+def load_pyfunc(folder: Path, settings: Settings, *, trust: bool) -> Any:
+    """Load a model as MLflow's ``PyFuncModel``.
+
+    Raises:
+        UnsafeError: Loading runs code from the model's folder, and ``trust`` does not allow it.
+        CorruptDataError: The model can't be loaded.
+    """
+    description = _description(folder)
+    if not trust and not _runs_no_foreign_code(description):
+        flavors = ", ".join(sorted(description.get("flavors", {})))
+        raise UnsafeError(
+            f"loading the model in {folder} runs code that it brings along ({flavors})",
+            hint="if you know who made it: --trust",
+        )
+    with mlflow_call(settings):
+        import mlflow.pyfunc
+
+        try:
+            return mlflow.pyfunc.load_model(str(folder))
+        except (OSError, RuntimeError, ValueError, KeyError, AttributeError) as error:
+            raise CorruptDataError(f"the model in {folder} can't be loaded: {error}") from error
+
+
+def check_model(uri: str, folder: Path, settings: Settings, *, trust: bool) -> ModelCheck:
+    """Load a model, run it on its own input example, and say what was seen.
+
+    Raises:
+        UnsafeError, CorruptDataError: see :func:`load_pyfunc`.
+    """
+    started = time.perf_counter()
+    model = load_pyfunc(folder, settings, trust=trust)
+    load_s = time.perf_counter() - started
+    example = model.input_example
+    prediction = None if example is None else model.predict(example)
+    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+    signature = model.metadata.signature
+    return ModelCheck(
+        uri=uri,
+        flavors=tuple(sorted(model.metadata.flavors)),
+        inputs=_schema(signature and signature.inputs),
+        outputs=_schema(signature and signature.outputs),
+        size=sum(sizes),
+        files=len(sizes),
+        load_s=load_s,
+        example_rows=None if example is None else len(example),
+        prediction=_plain(prediction),
+    )
+
+
+def _description(folder: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CorruptDataError(f"{folder / 'MLmodel'} can't be read: {error}") from error
+    if not isinstance(found, dict):
+        raise CorruptDataError(f"{folder / 'MLmodel'} does not describe a model")
+    return found
+
+
+def _runs_no_foreign_code(description: Mapping[str, Any]) -> bool:
+    flavors = description.get("flavors", {})
+    pyfunc = flavors.get("python_function", {})
+    return set(flavors) == {"python_function"} and str(pyfunc.get("loader_module", "")).startswith(_OWN_LOADERS) and not pyfunc.get("code")
+
+
+def _schema(schema: Any) -> tuple[str, ...]:
+    return () if schema is None else tuple(repr(one).strip() for one in schema.inputs)
+
+
+def _plain(values: Any) -> Any:
+    if hasattr(values, "to_dict"):
+        return values.to_dict(orient="list")
+    return values.tolist() if hasattr(values, "tolist") else values

@@ -1,0 +1,112 @@
+"""Registered models in an MLflow database, read straight from its tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentnn.records import ModelVersion, RegisteredModel
+from agentnn.stores.sqlite_file import columns_of, open_read_only, sqlite_errors, sqlite_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DELETED_STAGE = "Deleted_Internal"
+
+
+class SqlRegistry:
+    """Reads the registry of an MLflow SQLite database.
+
+    Args:
+        uri: ``sqlite:///path/to/mlflow.db``.
+        workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
+
+    Raises:
+        StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
+            :func:`~agentnn.stores.sqlite_file.open_read_only`.
+    """
+
+    def __init__(self, uri: str, *, workspace: str = "default") -> None:
+        self.uri = uri
+        self._path = sqlite_path(uri)
+        self._connection = open_read_only(self._path)
+        has_workspace = "workspace" in columns_of(self._connection, "registered_models")
+        self._inside, self._workspace = ("workspace = ?", (workspace,)) if has_workspace else ("1", ())
+        self._has_aliases = bool(columns_of(self._connection, "registered_model_aliases"))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+    def list_models(self) -> list[RegisteredModel]:
+        """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        tags = _grouped(self._rows(f"SELECT name, key, value FROM registered_model_tags WHERE {self._inside}"))
+        aliases = _grouped(self._aliases())
+        stages: dict[str, dict[str, int]] = {}
+        counts: dict[str, int] = {}
+        for name, stage, newest, count in self._rows(
+            "SELECT name, current_stage, max(version), count(*) FROM model_versions "
+            f"WHERE {self._inside} AND current_stage IS NOT '{_DELETED_STAGE}' GROUP BY name, current_stage"
+        ):
+            stages.setdefault(name, {})[stage or "None"] = newest
+            counts[name] = counts.get(name, 0) + count
+        return [
+            RegisteredModel(
+                name,
+                *rest,
+                latest_version=max(stages.get(name, {}).values(), default=None),
+                version_count=counts.get(name, 0),
+                aliases=aliases.get(name, {}),
+                stages={stage: version for stage, version in stages.get(name, {}).items() if stage != "None"},
+                tags=tags.get(name, {}),
+            )
+            for name, *rest in self._rows(
+                "SELECT name, description, creation_time, last_updated_time FROM registered_models "
+                f"WHERE {self._inside} ORDER BY name"
+            )
+        ]
+
+    def list_model_versions(self, name: str) -> list[ModelVersion]:
+        """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        aliases: dict[int, list[str]] = {}
+        for _, alias, version in self._aliases(name):
+            aliases.setdefault(version, []).append(alias)
+        tags: dict[int, dict[str, str]] = {}
+        for version, key, value in self._rows(
+            f"SELECT version, key, value FROM model_version_tags WHERE {self._inside} AND name = ?", (name,)
+        ):
+            tags.setdefault(version, {})[key] = value
+        return [
+            ModelVersion(
+                model,
+                version,
+                stage or "None",
+                tuple(sorted(aliases.get(version, ()))),
+                *rest,
+                tags=tags.get(version, {}),
+            )
+            for model, version, stage, *rest in self._rows(
+                "SELECT name, version, current_stage, status, source, run_id, description, user_id, creation_time, "
+                f"last_updated_time FROM model_versions WHERE {self._inside} AND name = ? "
+                f"AND current_stage IS NOT '{_DELETED_STAGE}' ORDER BY version DESC",
+                (name,),
+            )
+        ]
+
+    def _aliases(self, name: str | None = None) -> list[Any]:
+        if not self._has_aliases:
+            return []
+        only, values = ("AND name = ?", (name,)) if name is not None else ("", ())
+        return self._rows(
+            f"SELECT name, alias, version FROM registered_model_aliases WHERE {self._inside} {only} ORDER BY alias", values
+        )
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with sqlite_errors(self._path):
+            return self._connection.execute(sql, (*self._workspace, *values)).fetchall()
+
+
+def _grouped(rows: list[Any]) -> dict[str, dict[str, Any]]:
+    groups: dict[str, dict[str, Any]] = {}
+    for name, key, value in rows:
+        groups.setdefault(name, {})[key] = value
+    return groups

@@ -1,0 +1,183 @@
+"""A filter and an order as SQL.
+
+It says in SQL what :mod:`agentnn.query.evaluation` says in Python; the contract tests hold the two together. Every
+condition is two-valued: it is never NULL, so that NOT turns it around as it does there.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agentnn.query.filters import And, Comparison, Expression, Field, Not, Or
+from agentnn.records import RUN_NAME_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentnn.query.runs import OrderBy
+
+LARGEST = sys.float_info.max
+"""MLflow keeps infinities in SQL as the largest double, of either sign."""
+
+_TABLES = {"metric": "latest_metrics", "param": "params", "tag": "tags"}
+_COLUMNS = {"run_id": "run_uuid", "user_id": "user_id", "experiment_id": "CAST(r.experiment_id AS TEXT)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """A piece of SQL and the values of its placeholders."""
+
+    text: str
+    values: tuple[Any, ...] = ()
+
+
+def all_of(conditions: Sequence[Sql]) -> Sql:
+    """Conditions joined by AND; none at all is true."""
+    return _joined(list(conditions), "AND") if conditions else Sql("1")
+
+
+def one_of(column: str, values: Sequence[Any]) -> Sql:
+    """``column IN (…)``."""
+    return Sql(f"{column} IN ({','.join('?' * len(values))})", tuple(values))
+
+
+def where(expression: Expression) -> Sql:
+    """A filter as a condition on ``runs r``."""
+    match expression:
+        case And(parts):
+            return _joined([where(part) for part in parts], "AND")
+        case Or(parts):
+            return _joined([where(part) for part in parts], "OR")
+        case Not(part):
+            inner = where(part)
+            return Sql(f"NOT ({inner.text})", inner.values)
+        case Comparison(field):
+            if field.kind == "attribute":
+                return _attribute(expression)
+            if field.kind == "dataset":
+                return _dataset(expression)
+            return _keyed(expression)
+
+
+def order_terms(order_by: Sequence[OrderBy]) -> tuple[str, tuple[Any, ...], list[str]]:
+    """Sort keys as joins on ``runs r``, the values of their placeholders, and ORDER BY terms."""
+    joins: list[str] = []
+    values: list[Any] = []
+    terms: list[str] = []
+    for index, order in enumerate(order_by):
+        direction = "ASC" if order.ascending else "DESC"
+        if order.field.kind == "attribute":
+            column = attribute_column(order.field.key)
+            terms += [f"{column} IS NULL", f"{column} {direction}"]
+            continue
+        alias = f"o{index}"
+        joins.append(f"LEFT JOIN {_TABLES[order.field.kind]} {alias} ON {alias}.key = ? AND {alias}.run_uuid = r.run_uuid")
+        values.append(order.field.key)
+        terms.append(f"{alias}.value IS NULL")
+        if order.field.kind == "metric":
+            terms += [f"{alias}.is_nan", f"{alias}.value {direction}"]
+        else:
+            number = f"number_of({alias}.value)"
+            terms += [f"{number} IS NULL {direction}", f"{number} {direction}", f"{alias}.value {direction}"]
+    return " ".join(joins), tuple(values), terms
+
+
+def attribute_column(name: str) -> str:
+    """The SQL expression for an attribute of ``runs r``."""
+    if name == "run_name":
+        tag = "(SELECT t.value FROM tags t WHERE t.key = '" + RUN_NAME_TAG + "' AND t.run_uuid = r.run_uuid)"
+        return f"COALESCE({tag}, r.name)"
+    column = _COLUMNS.get(name, name)
+    return column if "(" in column else f"r.{column}"
+
+
+def _joined(parts: list[Sql], word: str) -> Sql:
+    """Conditions joined as a balanced tree: SQLite refuses expressions more than 1000 levels deep."""
+    while len(parts) > 1:
+        parts = [
+            Sql(f"({pair[0].text} {word} {pair[1].text})", pair[0].values + pair[1].values) if len(pair) == 2 else pair[0]
+            for pair in (parts[index : index + 2] for index in range(0, len(parts), 2))
+        ]
+    return parts[0]
+
+
+def _attribute(comparison: Comparison) -> Sql:
+    column = attribute_column(comparison.field.key)
+    if comparison.operator in ("IS NULL", "IS NOT NULL"):
+        return Sql(f"{column} {comparison.operator}")
+    condition = _condition(column, comparison)
+    return Sql(f"({column} IS NOT NULL AND {condition.text})", condition.values)
+
+
+def _keyed(comparison: Comparison) -> Sql:
+    """A condition on a metric, a param or a tag."""
+    exists = f"EXISTS (SELECT 1 FROM {_TABLES[comparison.field.kind]} x WHERE x.key = ? AND x.run_uuid = r.run_uuid"
+    key = comparison.field.key
+    if comparison.operator in ("IS NULL", "IS NOT NULL"):
+        present = Sql(f"{exists} AND x.value IS NOT NULL)", (key,))
+        return present if comparison.operator == "IS NOT NULL" else Sql(f"NOT {present.text}", present.values)
+    condition = _condition("x.value", comparison)
+    if comparison.field.kind == "metric":
+        # NaN is kept as 0 beside a flag; as in IEEE 754 it is unequal to everything.
+        unequal = comparison.operator in ("!=", "NOT IN")
+        condition = Sql(f"({condition.text} {'OR x.is_nan' if unequal else 'AND NOT x.is_nan'})", condition.values)
+    return Sql(f"{exists} AND x.value IS NOT NULL AND {condition.text})", (key, *condition.values))
+
+
+def _dataset(comparison: Comparison) -> Sql:
+    column = "t.value" if comparison.field.key == "context" else f"d.{comparison.field.key}"
+    exists = (
+        "EXISTS (SELECT 1 FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id "
+        "LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context' "
+        f"WHERE i.destination_type = 'RUN' AND i.destination_id = r.run_uuid AND {column} IS NOT NULL"
+    )
+    if comparison.operator in ("IS NULL", "IS NOT NULL"):
+        return Sql(f"{'NOT ' if comparison.operator == 'IS NULL' else ''}{exists})")
+    condition = _condition(column, comparison)
+    return Sql(f"{exists} AND {condition.text})", condition.values)
+
+
+def _condition(column: str, comparison: Comparison) -> Sql:
+    """A comparison with a column that is not NULL."""
+    operator, value = comparison.operator, comparison.value
+    if operator in ("IN", "NOT IN"):
+        assert isinstance(value, tuple)
+        found = _membership(column, value, comparison.field)
+        return found if operator == "IN" else Sql(f"NOT {found.text}", found.values)
+    if operator in ("=~", "!~"):
+        return Sql(f"{'NOT ' if operator == '!~' else ''}regexp(?, {column})", (value,))
+    if operator.endswith("ILIKE"):
+        return Sql(f"lower({column}) {operator.replace('ILIKE', 'LIKE')} lower(?)", (value,))
+    if operator.endswith("LIKE"):
+        return Sql(f"{column} {operator} ?", (value,))
+    return _plain(column, operator, value, comparison.field)
+
+
+def _membership(column: str, values: tuple[str | float, ...], field: Field) -> Sql:
+    texts = [value for value in values if isinstance(value, str)]
+    parts = [_plain(column, "=", value, field) for value in values if not isinstance(value, str)]
+    if texts:
+        among = one_of(column, texts)
+        parts.append(Sql(f"({among.text})", among.values))
+    return _joined(parts, "OR")
+
+
+def _plain(column: str, operator: str, value: Any, field: Field) -> Sql:
+    if isinstance(value, bool):
+        return Sql(f"(lower({column}) {operator} ?)", (str(value).lower(),))
+    if isinstance(value, str) or field.kind in ("metric", "attribute"):
+        return Sql(f"({column} {operator} ?)", (_stored(value),))
+    number = f"number_of({column})"
+    if operator == "!=":
+        return Sql(f"({number} IS NULL OR {number} != ?)", (value,))
+    return Sql(f"({number} IS NOT NULL AND {number} {operator} ?)", (value,))
+
+
+def _stored(value: Any) -> Any:
+    """A value as MLflow keeps it in SQL."""
+    if isinstance(value, float) and math.isinf(value):
+        return math.copysign(LARGEST, value)
+    return value

@@ -1,0 +1,158 @@
+"""Opening an MLflow SQLite database to read it, and only to read it.
+
+MLflow creates sixty tables in whatever file it is given. Here nothing is ever created, changed or migrated: the file is
+looked at first, opened with ``mode=ro``, and every error of SQLite becomes one of ours.
+File format: https://www.sqlite.org/fileformat.html#the_database_header
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from agentnn.errors import AgentNNError, CorruptDataError, NotAStoreError, StoreUnavailable, UsageError
+from agentnn.query.filters import to_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCK_TIMEOUT_S = 5.0
+"""How long a read waits for a writer that holds the database, in seconds, before it exits with code 4."""
+
+_SCHEME = re.compile(r"sqlite(?:\+pysqlite)?://(/?)([^?]*)(?:\?.*)?", re.IGNORECASE | re.DOTALL)
+_MAGIC = b"SQLite format 3\x00"
+_WAL_MODE = 2
+
+REQUIRED = {
+    "experiments": {"experiment_id", "name", "artifact_location", "lifecycle_stage"},
+    "runs": {
+        "run_uuid", "name", "user_id", "status", "start_time", "end_time", "lifecycle_stage", "artifact_uri",
+        "experiment_id",
+    },
+    "latest_metrics": {"key", "value", "is_nan", "run_uuid"},
+    "metrics": {"key", "value", "timestamp", "step", "is_nan", "run_uuid"},
+    "params": {"key", "value", "run_uuid"},
+    "tags": {"key", "value", "run_uuid"},
+}  # fmt: skip
+"""The tables and columns that the reader stands on. They have not changed since MLflow 2.0."""
+
+
+class SchemaMismatch(AgentNNError):
+    """An MLflow database whose tables this reader does not know; MLflow itself may still read it."""
+
+    exit_code = 2
+
+
+def sqlite_path(uri: str) -> Path:
+    """The file that a ``sqlite:///…`` URI names, as SQLAlchemy reads it: percent-decoded, options cut off.
+
+    Raises:
+        UsageError: The URI names no file: a database in memory is empty by nature.
+    """
+    match = _SCHEME.fullmatch(uri)
+    path = unquote(match[2]) if match and match[1] else ""
+    if not path or path == ":memory:":
+        raise UsageError(f"{uri!r} names no file", hint="sqlite:///mlflow.db is a file here, sqlite:////data/mlflow.db one in /data")
+    return Path(path)
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """Open an MLflow database, read-only.
+
+    Raises:
+        StoreUnavailable: There is no such file, it is a directory, or it can't be read.
+        CorruptDataError: It is not a SQLite database, or a damaged one.
+        NotAStoreError: It is a SQLite database, but not MLflow's.
+        SchemaMismatch: It is MLflow's, but lacks a table or a column that is needed here.
+    """
+    header = _header(path)
+    with sqlite_errors(path):
+        connection = _connect(path, header)
+        try:
+            _check_schema(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    connection.execute("PRAGMA case_sensitive_like = ON")
+    connection.create_function("number_of", 1, to_number, deterministic=True)
+    connection.create_function("regexp", 2, _regexp, deterministic=True)
+    return connection
+
+
+@contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translated(error, path) from error
+
+
+def columns_of(connection: sqlite3.Connection, table: str) -> set[str]:
+    """The columns of a table; empty when there is no such table."""
+    return {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}
+
+
+def _header(path: Path) -> bytes:
+    if path.is_dir():
+        raise StoreUnavailable(f"{path} is a directory, not a database file", hint=f"did you mean {path / 'mlflow.db'}?")
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except FileNotFoundError:
+        raise StoreUnavailable(
+            f"there is no store at {path}",
+            hint="name one with --tracking-uri or MLFLOW_TRACKING_URI, or begin with: agentnn quickstart",
+        ) from None
+    except OSError as error:
+        raise StoreUnavailable(f"{path} can't be read: {error.strerror}", hint="check the path and its permissions") from error
+    if not header:
+        raise NotAStoreError(f"{path} is empty: nothing was ever logged to it", hint="agentnn quickstart fills a store")
+    if not header.startswith(_MAGIC):
+        raise CorruptDataError(f"{path} is not a SQLite database", hint="check the path, or restore a backup")
+    return header
+
+
+def _connect(path: Path, header: bytes) -> sqlite3.Connection:
+    """Open the file so that nothing is created beside it.
+
+    A database in WAL mode makes SQLite create two files even for a reader. Where no such file stands there is
+    nothing but the database to read, which ``immutable`` says.
+    """
+    wal = path.with_name(path.name + "-wal")
+    immutable = len(header) > 18 and header[18] == _WAL_MODE and not wal.exists()
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro" + ("&immutable=1" if immutable else "")
+    return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, check_same_thread=False)
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    missing = {table: needed - columns_of(connection, table) for table, needed in REQUIRED.items()}
+    if missing["experiments"] == REQUIRED["experiments"] or missing["runs"] == REQUIRED["runs"]:
+        raise NotAStoreError(f"{path} is a SQLite database, but not an MLflow store", hint="check the path in the tracking URI")
+    lacking = sorted(f"{table}.{column}" for table, columns in missing.items() for column in columns)
+    if lacking:
+        raise SchemaMismatch(f"{path} has an MLflow schema that is not known here: it lacks {', '.join(lacking)}")
+
+
+def _regexp(pattern: str, text: str | None) -> bool:
+    return text is not None and re.search(pattern, text) is not None
+
+
+def _translated(error: sqlite3.Error, path: Path) -> AgentNNError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreUnavailable(
+            f"{path} is locked by another process; gave up after {LOCK_TIMEOUT_S:g} s", hint="try again when it is done"
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return CorruptDataError(f"{path} is damaged: {error}", hint="restore a backup, or try: sqlite3 FILE .recover")
+    if code == sqlite3.SQLITE_READONLY:
+        return StoreUnavailable(
+            f"{path} was left in the middle of a write by a process that died",
+            hint="the next MLflow write repairs it",
+        )
+    return StoreUnavailable(f"{path} can't be read: {error}", hint="check the path and its permissions")

@@ -1,0 +1,1 @@
+"""Writing runs, and what is computed on the way."""
