@@ -171,6 +171,7 @@ class RegisteredModel:
     """A name in the model registry.
 
     ``aliases`` and ``stages`` map to version numbers; a stage that several versions share maps to the newest.
+    ``metrics`` are those of the newest version's run, where they were asked for.
     """
 
     name: str
@@ -182,6 +183,7 @@ class RegisteredModel:
     aliases: Mapping[str, int] = field(default_factory=dict)
     stages: Mapping[str, int] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -195,12 +197,16 @@ class RegisteredModel:
             "aliases": dict(self.aliases),
             "stages": dict(self.stages),
             "tags": dict(self.tags),
+            "metrics": {key: finite_or_none(value) for key, value in self.metrics.items()},
         }
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One version of a registered model; ``run_id`` is the run that made it, where there is one."""
+    """One version of a registered model.
+
+    ``run_id`` is the run that made it, where there is one; ``metrics`` are that run's, where they were asked for.
+    """
 
     name: str
     version: int
@@ -214,6 +220,7 @@ class ModelVersion:
     creation_time: int | None = None
     last_updated_time: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -230,4 +237,5 @@ class ModelVersion:
             "creation_time": iso_time(self.creation_time),
             "last_updated_time": iso_time(self.last_updated_time),
             "tags": dict(self.tags),
+            "metrics": {key: finite_or_none(value) for key, value in self.metrics.items()},
         }

@@ -56,7 +56,8 @@ class ModelManager(RunQuestions, RegistryQuestions):
         from agentnn.stores.new_run import new_run
 
         target = experiment or self._environment_experiment() or "Default"
-        return self._writer.write_run(self._writer.ensure_experiment(target), new_run(name, config, metrics, tags))
+        writer = self.writer()
+        return writer.write_run(writer.ensure_experiment(target), new_run(name, config, metrics, tags))
 
     def register_model(self, name: str, run: str, *, artifact_path: str = "model", alias: str | None = None) -> ModelVersion:
         """Register a model that a run has stored.
@@ -72,4 +73,4 @@ class ModelManager(RunQuestions, RegistryQuestions):
         """
         found = self.get_run(run)
         self._store.list_artifacts(found, artifact_path)
-        return self.get_model_version(name, self._writer.register_model(name, found.run_id, artifact_path, alias))
+        return self.get_model_version(name, self.writer().register_model(name, found.run_id, artifact_path, alias))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import NotFoundError
@@ -9,7 +10,8 @@ from agentnn.query.selectors import find_model_version, not_found, parse_model_u
 from agentnn.sdk.store_access import StoreAccess
 
 if TYPE_CHECKING:
-    from agentnn.query.selectors import ModelUri
+    from collections.abc import Mapping, Sequence
+
     from agentnn.records import ModelVersion, RegisteredModel
     from agentnn.stores.mlflow_models import ModelCheck
 
@@ -17,12 +19,36 @@ if TYPE_CHECKING:
 class RegistryQuestions(StoreAccess):
     """The half of :class:`~agentnn.sdk.nn_models.ModelManager` that asks about registered models."""
 
-    def list_models(self) -> list[RegisteredModel]:
-        """The registered models by name, with their aliases and stages."""
-        return self._registry.list_models()
+    def list_models(self, *, with_metrics: bool = False) -> list[RegisteredModel]:
+        """The registered models by name, with their aliases and stages.
 
-    def list_model_versions(self, name: str) -> list[ModelVersion]:
+        Args:
+            with_metrics: Whether to look up the metrics of each newest version's run.
+        """
+        models = self._registry.list_models()
+        if not with_metrics:
+            return models
+        newest = {one.name: one.run_id for model in models for one in self._registry.list_model_versions(model.name)[:1]}
+        metrics = self._metrics_of(list(newest.values()))
+        return [replace(one, metrics=metrics.get(newest.get(one.name), {})) for one in models]
+
+    def get_model(self, name: str) -> RegisteredModel:
+        """One registered model.
+
+        Raises:
+            NotFoundError: There is none of that name; the error offers the nearest.
+        """
+        models = {one.name: one for one in self.list_models()}
+        if name not in models:
+            raise not_found("model", name, models, listing="agentnn model list")
+        return models[name]
+
+    def list_model_versions(self, name: str, *, with_metrics: bool = False) -> list[ModelVersion]:
         """The versions of a model, newest first.
+
+        Args:
+            name: The model.
+            with_metrics: Whether to look up the metrics of the versions' runs.
 
         Raises:
             NotFoundError: There is no such model.
@@ -32,7 +58,11 @@ class RegistryQuestions(StoreAccess):
             known = [one.name for one in self._registry.list_models()]
             if name not in known:
                 raise not_found("model", name, known, listing="agentnn model list")
+        if with_metrics:
+            metrics = self._metrics_of([one.run_id for one in versions])
+            versions = [replace(one, metrics=metrics.get(one.run_id, {})) for one in versions]
         return versions
+
 
     def get_model_version(self, name: str, version: str | int | None = None) -> ModelVersion:
         """One version of a model.
@@ -88,6 +118,10 @@ class RegistryQuestions(StoreAccess):
 
         source = self._model_source(uri)
         return check_model(uri, model_folder(source, self.settings), self.settings, trust=trust)
+
+    def _metrics_of(self, run_ids: Sequence[str | None]) -> dict[str | None, Mapping[str, float]]:
+        found = self._store.find_runs([run_id for run_id in dict.fromkeys(run_ids) if run_id])
+        return {run.run_id: run.metrics for run in found}
 
     def _model_source(self, uri: str) -> str:
         """Where the files of a model lie; a ``runs:/`` URI or a path says so itself."""

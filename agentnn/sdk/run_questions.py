@@ -37,6 +37,10 @@ class RunQuestions(StoreAccess):
         """
         return find_experiment(str(name_or_id), self._store)
 
+    def count_runs(self, experiment: str | Sequence[str] | None = None, *, view: View = "active") -> dict[str, int]:
+        """How many runs there are, by status."""
+        return self._store.count_runs(self._scope(experiment, None, view))
+
     def list_runs(
         self,
         experiment: str | Sequence[str] | None = None,
@@ -175,6 +179,11 @@ class RunQuestions(StoreAccess):
     def get_metric_history(self, run: str, metric: str, *, experiment: str | None = None) -> list[Metric]:
         """Every logged value of a metric, by (step, timestamp); empty when the run does not have it."""
         return self._store.metric_history(self.get_run(run, experiment=experiment).run_id, metric)
+
+    def get_metric_histories(self, run: str, *, experiment: str | None = None) -> dict[str, list[Metric]]:
+        """The history of every metric of a run, by the metric's name."""
+        found = self.get_run(run, experiment=experiment)
+        return {key: self._store.metric_history(found.run_id, key) for key in sorted(found.metrics)}
 
     def list_artifacts(self, run: str, path: str = "", *, experiment: str | None = None) -> list[Artifact]:
         """The files and folders directly under a path of a run; the models that it logged are among them.

@@ -41,8 +41,12 @@ class StoreAccess:
     def _registry(self) -> ModelRegistry:
         return open_registry(self.settings)
 
-    @property
-    def _writer(self) -> MlflowWriter:
+    def writer(self) -> MlflowWriter:
+        """What writes whole runs and model versions to the store.
+
+        Raises:
+            UsageError: The store is a database whose schema MLflow would have to migrate first.
+        """
         from agentnn.stores.mlflow_writer import MlflowWriter  # loads MLflow, which no read does
 
         return MlflowWriter(self.settings)

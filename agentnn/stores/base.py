@@ -33,6 +33,9 @@ class TrackingStore(Protocol):
     def search_runs(self, query: RunQuery) -> Iterator[Run]:
         """The runs that a query asks for, in its order."""
 
+    def count_runs(self, query: RunQuery) -> dict[str, int]:
+        """How many runs a query is about, by status; its order and limit mean nothing here."""
+
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
         """The runs with these ids, in this order, deleted ones included; unknown ids are left out."""
 

@@ -53,17 +53,30 @@ def mlflow_call(settings: Settings, *, read: bool = True) -> Iterator[None]:
     if read:
         wanted["MLFLOW_ALLOW_FILE_STORE"] = "true"
     added = {key: value for key, value in wanted.items() if not os.environ.get(key)}
-    loud = logging.getLogger("mlflow.store.db.utils")
-    level = loud.level
     os.environ.update(added)
-    loud.setLevel(logging.CRITICAL)  # it logs a traceback, password included, before it raises the same error
     try:
-        with _translated(settings):
+        with _quiet(), _translated(settings):
             yield
     finally:
-        loud.setLevel(level)
         for key in added:
             os.environ.pop(key, None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's progress messages off the user's screen.
+
+    ``mlflow.store.db.utils`` also logs a traceback, the password in its URI included, before it raises the same error.
+    """
+    levels = {"mlflow": logging.WARNING, "alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import NotFoundError, UsageError
@@ -52,24 +53,15 @@ def refuse_old_schema(uri: str) -> None:
 
 
 def _refuse_to_migrate(uri: str) -> None:
-    import sqlite3
-
     from mlflow.store.db.utils import _get_latest_schema_revision
 
-    from agentnn.stores.sqlite_file import open_read_only, sqlite_errors, sqlite_path
+    from agentnn.stores.sqlite_file import schema_revision, sqlite_path
 
     path = sqlite_path(uri)
-    open_read_only(path).close()
-    with sqlite_errors(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            found = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
-        finally:
-            connection.close()
-    if found != [_get_latest_schema_revision()]:
+    found, wanted = schema_revision(path), _get_latest_schema_revision()
+    if found != wanted:
         raise UsageError(
-            f"{path} has the schema {', '.join(found) or 'of no version'}, the installed MLflow wants "
-            f"{_get_latest_schema_revision()}",
+            f"{path} has schema {found}, the installed MLflow wants {wanted}",
             hint=f"back it up, then: mlflow db upgrade sqlite:///{path}",
         )
 
@@ -113,6 +105,11 @@ class MlflowClientStore:
             if count == query.limit:
                 return
             yield run
+
+    def count_runs(self, query: RunQuery) -> dict[str, int]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        scope = RunQuery(query.experiment_ids, query.filter, view=query.view)
+        return dict(Counter(run.status for run in self.search_runs(scope)))
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""

@@ -16,10 +16,9 @@ from agentnn.query.selection import Best, Candidate, Excluded
 from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Metric, Run
 from agentnn.stores.artifacts import list_artifact_folder
 from agentnn.stores.sql_where import LARGEST, Sql, all_of, one_of, order_terms, where
-from agentnn.stores.sqlite_file import columns_of, open_read_only, sqlite_errors, sqlite_path
+from agentnn.stores.sqlite_file import ReadOnlyDatabase, sqlite_path
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
 
     from agentnn.query.runs import FieldKind, View
@@ -40,18 +39,15 @@ class SqlStore:
         workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
 
     Raises:
-        StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see :func:`open_read_only`.
+        StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
+            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
     """
 
     def __init__(self, uri: str, *, workspace: str = "default") -> None:
         self.uri = uri
         self.workspace = workspace
-        self._path = sqlite_path(uri)
-        self._connection: sqlite3.Connection = open_read_only(self._path)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._connection.close()
+        self._database = ReadOnlyDatabase(sqlite_path(uri))
+        self._rows = self._database.rows
 
     # -- experiments ------------------------------------------------------------------------------------
 
@@ -90,6 +86,11 @@ class SqlStore:
         run_ids = self._run_ids(query)
         for start in range(0, len(run_ids), _CHUNK):
             yield from self.find_runs(run_ids[start : start + _CHUNK])
+
+    def count_runs(self, query: RunQuery) -> dict[str, int]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        scope = self._scope(query)
+        return dict(self._rows(f"SELECT r.status, count(*) FROM runs r WHERE {scope.text} GROUP BY r.status", scope.values))
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -213,11 +214,6 @@ class SqlStore:
 
     # -- how --------------------------------------------------------------------------------------------
 
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """All rows at once, so that no read lock outlives the statement and holds up a training run."""
-        with sqlite_errors(self._path):
-            return self._connection.execute(sql, values).fetchall()
-
     def _scope(self, query: RunQuery) -> Sql:
         """Which runs a query is about, as a condition on ``runs r``."""
         conditions = [] if query.view == "all" else [Sql("r.lifecycle_stage = ?", (query.view,))]
@@ -321,7 +317,7 @@ class SqlStore:
 
     def _logged_models(self, run_id: str) -> dict[str, str]:
         """The models that a run logged, name to location; MLflow 3 keeps them beside the run's artifacts."""
-        if not columns_of(self._connection, "logged_models"):
+        if not self._database.columns("logged_models"):
             return {}
         rows = self._rows(
             "SELECT name, artifact_location FROM logged_models WHERE source_run_id = ? AND lifecycle_stage = 'active' "
@@ -332,11 +328,11 @@ class SqlStore:
 
     @cached_property
     def _experiment_columns(self) -> set[str]:
-        return columns_of(self._connection, "experiments")
+        return self._database.columns("experiments")
 
     @cached_property
     def _has_datasets(self) -> bool:
-        return bool(columns_of(self._connection, "inputs")) and bool(self._rows("SELECT 1 FROM inputs LIMIT 1"))
+        return bool(self._database.columns("inputs")) and bool(self._rows("SELECT 1 FROM inputs LIMIT 1"))
 
     @cached_property
     def _scan_hint(self) -> str:

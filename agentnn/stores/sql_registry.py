@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.records import ModelVersion, RegisteredModel
-from agentnn.stores.sqlite_file import columns_of, open_read_only, sqlite_errors, sqlite_path
+from agentnn.stores.sqlite_file import ReadOnlyDatabase, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,20 +22,15 @@ class SqlRegistry:
 
     Raises:
         StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
-            :func:`~agentnn.stores.sqlite_file.open_read_only`.
+            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
     """
 
     def __init__(self, uri: str, *, workspace: str = "default") -> None:
         self.uri = uri
-        self._path = sqlite_path(uri)
-        self._connection = open_read_only(self._path)
-        has_workspace = "workspace" in columns_of(self._connection, "registered_models")
+        self._database = ReadOnlyDatabase(sqlite_path(uri))
+        has_workspace = "workspace" in self._database.columns("registered_models")
         self._inside, self._workspace = ("workspace = ?", (workspace,)) if has_workspace else ("1", ())
-        self._has_aliases = bool(columns_of(self._connection, "registered_model_aliases"))
-
-    def close(self) -> None:
-        """Close the database."""
-        self._connection.close()
+        self._has_aliases = bool(self._database.columns("registered_model_aliases"))
 
     def list_models(self) -> list[RegisteredModel]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
@@ -101,8 +96,7 @@ class SqlRegistry:
         )
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        with sqlite_errors(self._path):
-            return self._connection.execute(sql, (*self._workspace, *values)).fetchall()
+        return self._database.rows(sql, (*self._workspace, *values))
 
 
 def _grouped(rows: list[Any]) -> dict[str, dict[str, Any]]:

@@ -11,14 +11,14 @@ import re
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from agentnn.errors import AgentNNError, CorruptDataError, NotAStoreError, StoreUnavailable, UsageError
 from agentnn.query.filters import to_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LOCK_TIMEOUT_S = 5.0
 """How long a read waits for a writer that holds the database, in seconds, before it exits with code 4."""
@@ -60,8 +60,12 @@ def sqlite_path(uri: str) -> Path:
     return Path(path)
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open an MLflow database, read-only.
+class ReadOnlyDatabase:
+    """An MLflow database that is open for reading.
+
+    Args:
+        path: The file.
+        check: Whether the schema must be one that is known here.
 
     Raises:
         StoreUnavailable: There is no such file, it is a directory, or it can't be read.
@@ -69,22 +73,79 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         NotAStoreError: It is a SQLite database, but not MLflow's.
         SchemaMismatch: It is MLflow's, but lacks a table or a column that is needed here.
     """
-    header = _header(path)
-    with sqlite_errors(path):
-        connection = _connect(path, header)
+
+    def __init__(self, path: Path, *, check: bool = True) -> None:
+        self.path = path
+        self._open()
         try:
-            _check_schema(connection, path)
+            if check:
+                _check_schema(self)
         except BaseException:
-            connection.close()
+            self.close()
             raise
-    connection.execute("PRAGMA case_sensitive_like = ON")
-    connection.create_function("number_of", 1, to_number, deterministic=True)
-    connection.create_function("regexp", 2, _regexp, deterministic=True)
-    return connection
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query at once, so that no read lock outlives it and holds up a training run."""
+        if self._frozen_state is not None and self._frozen_state != self._file_state():
+            self.close()
+            self._open()
+        with _sqlite_errors(self.path):
+            return self._connection.execute(sql, values).fetchall()
+
+    def columns(self, table: str) -> set[str]:
+        """The columns of a table; empty when there is no such table."""
+        return {row[1] for row in self.rows(f'PRAGMA table_info("{table}")')}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _open(self) -> None:
+        """Open the file so that nothing is created beside it.
+
+        A database in WAL mode makes SQLite create two files even for a reader. Where no such file stands there is
+        nothing but the database to read, which ``immutable`` says; should it change, it is opened again.
+        """
+        header = _header(self.path)
+        frozen = len(header) > 18 and header[18] == _WAL_MODE and not self._wal.exists()
+        self._frozen_state = self._file_state() if frozen else None
+        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro" + ("&immutable=1" if frozen else "")
+        with _sqlite_errors(self.path):
+            connection = sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, check_same_thread=False)
+            connection.execute("PRAGMA case_sensitive_like = ON")
+            connection.create_function("number_of", 1, to_number, deterministic=True)
+            connection.create_function("regexp", 2, _regexp, deterministic=True)
+        self._connection = connection
+
+    @property
+    def _wal(self) -> Path:
+        return self.path.with_name(self.path.name + "-wal")
+
+    def _file_state(self) -> tuple[int, int, bool]:
+        with _os_errors(self.path):
+            status = self.path.stat()
+        return status.st_mtime_ns, status.st_size, self._wal.exists()
+
+
+def schema_revision(path: Path) -> str:
+    """The revision of an MLflow database's schema, as Alembic keeps it; empty when there is none.
+
+    Raises:
+        StoreUnavailable, CorruptDataError, NotAStoreError: see :class:`ReadOnlyDatabase`.
+    """
+    database = ReadOnlyDatabase(path, check=False)
+    try:
+        if not database.columns("alembic_version") or not database.columns("runs"):
+            raise NotAStoreError(
+                f"{path} is a SQLite database, but not an MLflow store", hint="check the path in the tracking URI"
+            )
+        return ",".join(row[0] for row in database.rows("SELECT version_num FROM alembic_version"))
+    finally:
+        database.close()
 
 
 @contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
+def _sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
@@ -92,24 +153,29 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         raise _translated(error, path) from error
 
 
-def columns_of(connection: sqlite3.Connection, table: str) -> set[str]:
-    """The columns of a table; empty when there is no such table."""
-    return {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}
-
-
-def _header(path: Path) -> bytes:
-    if path.is_dir():
-        raise StoreUnavailable(f"{path} is a directory, not a database file", hint=f"did you mean {path / 'mlflow.db'}?")
+@contextmanager
+def _os_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into ours."""
     try:
-        with path.open("rb") as file:
-            header = file.read(100)
+        yield
     except FileNotFoundError:
         raise StoreUnavailable(
             f"there is no store at {path}",
             hint="name one with --tracking-uri or MLFLOW_TRACKING_URI, or begin with: agentnn quickstart",
         ) from None
     except OSError as error:
-        raise StoreUnavailable(f"{path} can't be read: {error.strerror}", hint="check the path and its permissions") from error
+        raise StoreUnavailable(
+            f"{path} can't be read: {error.strerror}", hint="check the path and its permissions"
+        ) from error
+
+
+def _header(path: Path) -> bytes:
+    if path.is_dir():
+        raise StoreUnavailable(
+            f"{path} is a directory, not a database file", hint=f"did you mean sqlite:///{path / 'mlflow.db'}?"
+        )
+    with _os_errors(path), path.open("rb") as file:
+        header = file.read(100)
     if not header:
         raise NotAStoreError(f"{path} is empty: nothing was ever logged to it", hint="agentnn quickstart fills a store")
     if not header.startswith(_MAGIC):
@@ -117,22 +183,13 @@ def _header(path: Path) -> bytes:
     return header
 
 
-def _connect(path: Path, header: bytes) -> sqlite3.Connection:
-    """Open the file so that nothing is created beside it.
-
-    A database in WAL mode makes SQLite create two files even for a reader. Where no such file stands there is
-    nothing but the database to read, which ``immutable`` says.
-    """
-    wal = path.with_name(path.name + "-wal")
-    immutable = len(header) > 18 and header[18] == _WAL_MODE and not wal.exists()
-    uri = f"file:{quote(str(path.absolute()))}?mode=ro" + ("&immutable=1" if immutable else "")
-    return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, check_same_thread=False)
-
-
-def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    missing = {table: needed - columns_of(connection, table) for table, needed in REQUIRED.items()}
+def _check_schema(database: ReadOnlyDatabase) -> None:
+    path = database.path
+    missing = {table: needed - database.columns(table) for table, needed in REQUIRED.items()}
     if missing["experiments"] == REQUIRED["experiments"] or missing["runs"] == REQUIRED["runs"]:
-        raise NotAStoreError(f"{path} is a SQLite database, but not an MLflow store", hint="check the path in the tracking URI")
+        raise NotAStoreError(
+            f"{path} is a SQLite database, but not an MLflow store", hint="check the path in the tracking URI"
+        )
     lacking = sorted(f"{table}.{column}" for table, columns in missing.items() for column in columns)
     if lacking:
         raise SchemaMismatch(f"{path} has an MLflow schema that is not known here: it lacks {', '.join(lacking)}")

@@ -1,0 +1,5 @@
+"""``python -m agentnn``"""
+
+from agentnn.cli.app import main
+
+main()

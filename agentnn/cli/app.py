@@ -1,0 +1,159 @@
+"""The root command, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from agentnn import __version__
+from agentnn.cli import experiment, model, quickstart, run
+from agentnn.cli.text import visible
+from agentnn.errors import AgentNNError, AgentNNWarning, UsageError
+from agentnn.sdk.nn_models import ModelManager
+from agentnn.settings import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ISSUES = "https://github.com/agentnn/agentnn/issues"
+_INTERRUPTED = 128 + signal.SIGINT
+
+app = typer.Typer(
+    name="agentnn",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(experiment.app, name="experiment")
+app.add_typer(run.app, name="run")
+app.add_typer(model.app, name="model")
+app.command("quickstart")(quickstart.quickstart)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"agentnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="Where runs are kept; MLFLOW_TRACKING_URI, .env or sqlite:///mlflow.db otherwise."),
+    ] = None,
+    env_file: Annotated[str | None, typer.Option("--env-file", help="Read this file instead of the nearest .env.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Name the store, and show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Ask an MLflow store about experiments, runs and models, in a quarter of a second."""
+    if ctx.obj is None:
+        ctx.obj = ModelManager(tracking_uri, env_file=env_file)
+    if debug:
+        settings = ctx.obj.settings
+        _say(f"debug: store {redact(settings.tracking_uri)} (from {settings.tracking_uri_source})")
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: What stands behind ``agentnn``.
+        manager: What the commands ask; made from the arguments and the environment otherwise.
+
+    Returns:
+        The exit code.
+    """
+    debug = "--debug" in arguments
+    command = typer.main.get_command(app)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        warnings.simplefilter("always", AgentNNWarning)
+        try:
+            _check_encoding(arguments)
+            code = command.main(list(arguments), prog_name="agentnn", standalone_mode=False, obj=manager)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else 0
+        except BrokenPipeError:
+            # The reader, such as head, has all it wanted. Python would complain once more when it closes the stream.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except (KeyboardInterrupt, typer.Abort):
+            _say("interrupted")
+            return _INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a message and a code
+            return _report(error, arguments, debug)
+
+
+def _report(error: Exception, arguments: Sequence[str], debug: bool) -> int:
+    """Say what went wrong, and what to do; the exit code."""
+    if debug:
+        import traceback
+
+        _say(_without_secrets("".join(traceback.format_exception(error))), keep="\n")
+    if isinstance(error, AgentNNError):
+        message, hint, code = error.message, error.hint, error.exit_code
+    elif isinstance(error, TyperException):
+        message, hint, code = str(getattr(error, "format_message", error.__str__)()), _usage_hint(error), 2
+        if not message:  # no arguments at all: the help is the message
+            return 2
+    elif isinstance(error, OSError):
+        message, hint, code = f"{error.strerror or error}: {error.filename or 'standard output'}", "", 4
+    else:
+        message = f"a bug in agentnn: {type(error).__name__}: {error}"
+        hint, code = f"please report it with the output of --debug: {_ISSUES}", 70
+    _say(f"error: {_one_line(message)}")
+    if hint:
+        _say(f"hint: {_one_line(hint)}")
+    return code
+
+
+def _usage_hint(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path} --help" if context is not None else "agentnn --help"
+
+
+def _one_line(text: str) -> str:
+    return _without_secrets(" ".join(text.split()))
+
+
+def _without_secrets(text: str) -> str:
+    secrets = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_TRACKING_") and key.endswith(("PASSWORD", "TOKEN")) and value}
+    return redact(text, secrets)
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        if any("\ud800" <= char <= "\udfff" for char in argument):
+            raise UsageError(f"an argument is not valid UTF-8: {argument!r}", hint="check the terminal's encoding")
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    if issubclass(category, AgentNNWarning):
+        _say(f"note: {_one_line(str(message))}")
+
+
+def _say(text: str, *, keep: str = "") -> None:
+    try:
+        typer.echo(visible(text, keep=keep), err=True)
+    except OSError:
+        pass  # nobody listens on standard error
+
+
+if __name__ == "__main__":
+    main()

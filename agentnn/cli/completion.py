@@ -1,0 +1,83 @@
+"""Shell completion from the live store. It fails silently: a shell is no place for an error message."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import typer
+
+from agentnn.errors import AgentNNError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from agentnn.sdk.nn_models import ModelManager
+
+_RECENT = 50
+_HELP = {"@last": "the newest run", "@best:": "the best run by a metric", "models:/": "the run behind a model"}
+
+
+def experiments(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of experiments."""
+    return _matching(ctx, incomplete, lambda manager: (one.name for one in manager.list_experiments()))
+
+
+def metrics(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of metrics."""
+    return _matching(ctx, incomplete, lambda manager: manager.list_field_keys("metric", _experiment(ctx)))
+
+
+def models(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of registered models."""
+    return _matching(ctx, incomplete, lambda manager: (one.name for one in manager.list_models()))
+
+
+def model_versions(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of registered models, and each with its aliases."""
+
+    def names(manager: ModelManager) -> Iterable[str]:
+        for one in manager.list_models():
+            yield one.name
+            yield from (f"{one.name}@{alias}" for alias in one.aliases)
+
+    return _matching(ctx, incomplete, names)
+
+
+def runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Selectors, then names and ids of recent runs."""
+    if incomplete.startswith("@best:"):
+        begun = incomplete.removeprefix("@best:")
+        return [f"@best:{name}" for name in metrics(ctx, begun)]
+    if incomplete.startswith("models:/"):
+        begun = incomplete.removeprefix("models:/")
+        return [f"models:/{name}" for name in model_versions(ctx, begun) if "@" in name]
+
+    def names(manager: ModelManager) -> Iterable[str]:
+        found = manager.list_runs(_experiment(ctx), filter=_begins(incomplete), limit=_RECENT)
+        yield from dict.fromkeys(run.name for run in found)
+        yield from (run.run_id for run in found)
+
+    return [one for one in _HELP if one.startswith(incomplete)] + _matching(ctx, incomplete, names)
+
+
+def _begins(incomplete: str) -> str | None:
+    if not incomplete:
+        return None
+    quoted = incomplete.replace("'", "''")
+    return f"run_name LIKE '{quoted}%' OR run_id LIKE '{quoted}%'"
+
+
+def _matching(ctx: typer.Context, incomplete: str, names: Callable[[ModelManager], Iterable[str]]) -> list[str]:
+    from agentnn.sdk.nn_models import ModelManager
+
+    root = ctx.find_root().params
+    with suppress(AgentNNError, OSError):
+        manager = ModelManager(root.get("tracking_uri"), env_file=root.get("env_file"))
+        return [name for name in names(manager) if name.startswith(incomplete) and name.isprintable()]
+    return []
+
+
+def _experiment(ctx: typer.Context) -> list[str] | None:
+    chosen = ctx.params.get("experiment")
+    return list(chosen) if chosen else None

@@ -1,0 +1,45 @@
+"""``agentnn experiment …``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agentnn.cli import completion
+from agentnn.cli.options import ColumnsOption, FormulasOption, LimitOption, OutputOption, ViewOption, manager_of, note
+from agentnn.cli.render import Output, emit
+from agentnn.cli.views import experiment_view, experiments_view
+
+app = typer.Typer(no_args_is_help=True, help="Ask about experiments.")
+
+
+@app.command("list")
+def list_experiments(
+    ctx: typer.Context,
+    view: ViewOption = "active",
+    limit: LimitOption = 0,
+    columns: ColumnsOption = None,
+    output: OutputOption = Output.auto,
+    keep_formulas: FormulasOption = False,
+) -> None:
+    """List experiments, the newest first."""
+    found = manager_of(ctx).list_experiments(view=view)
+    shown = found[:limit] if limit else found
+    emit(experiments_view(shown, columns), output, formulas=keep_formulas)
+    if len(shown) < len(found):
+        note(f"showing {len(shown)} of {len(found)} experiments; --limit 0 shows all")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    experiment: Annotated[
+        str, typer.Argument(help="A name or an id.", metavar="EXPERIMENT", autocompletion=completion.experiments)
+    ],
+    output: OutputOption = Output.auto,
+) -> None:
+    """Show one experiment: what it is, and how many runs of which status it holds."""
+    manager = manager_of(ctx)
+    found = manager.get_experiment(experiment)
+    emit(experiment_view(found, manager.count_runs(found.experiment_id)), output)

@@ -1,0 +1,63 @@
+"""The options that several commands share, spelled once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from agentnn.cli import completion
+from agentnn.cli.render import Output
+from agentnn.sdk.nn_models import ModelManager
+
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="auto is a table on a terminal, TSV otherwise; id prints identifiers.")
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option("--columns", help="Which columns, in which order: name,status,metrics.loss", metavar="A,B,…"),
+]
+FormulasOption = Annotated[
+    bool, typer.Option("--keep-formulas", help="In CSV and TSV, leave alone what a spreadsheet would run as a formula.")
+]
+ExperimentsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--experiment", "-e", help="Look only here: a name or an id; may be repeated.", autocompletion=completion.experiments
+    ),
+]
+FilterOption = Annotated[
+    str | None,
+    typer.Option("--filter", "-f", help="Which runs: \"metrics.loss < 0.1 AND params.optimizer = 'adam'\"", metavar="EXPR"),
+]
+SortOption = Annotated[
+    list[str] | None,
+    typer.Option("--sort", "-s", help="metrics.loss, or \"metrics.loss DESC\"; may be repeated.", metavar="KEY"),
+]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many; 0 for all.")]
+ViewOption = Annotated[Literal["active", "deleted", "all"], typer.Option("--view", help="Which life-cycle stage.")]
+MetricOption = Annotated[
+    str, typer.Option("--metric", "-m", help="The metric's name, as it was logged.", autocompletion=completion.metrics)
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        help="An id or its first 4 characters, a name, @last, @best:METRIC[:min] or models:/NAME@ALIAS.",
+        metavar="RUN",
+        autocompletion=completion.runs,
+    ),
+]
+
+
+def manager_of(context: typer.Context) -> ModelManager:
+    """The manager that the root command made; tests put another one there."""
+    manager = context.obj
+    assert isinstance(manager, ModelManager)
+    return manager
+
+
+def note(message: str) -> None:
+    """Say something on standard error."""
+    from agentnn.cli.text import visible
+
+    typer.echo(visible(message), err=True)

@@ -1,0 +1,161 @@
+"""Results on standard output, in any of the formats; nothing else in the package writes there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from agentnn.cli.text import json_safe, markdown_safe, plain, short, spreadsheet_safe, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console, RenderableType
+
+
+class Output(str, Enum):
+    """The formats of ``--output``."""
+
+    auto = "auto"
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+    md = "md"
+    id = "id"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a result.
+
+    Attributes:
+        cells: The values under the view's columns, unrounded.
+        identifier: What ``-o id`` prints.
+        record: The whole record, as JSON shows it.
+        shown: The cells as a person reads them, where that is not just the value rounded.
+    """
+
+    cells: Sequence[Any]
+    identifier: str
+    record: Callable[[], dict[str, Any]]
+    shown: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A result on its way to the screen; it does not know in which format.
+
+    Attributes:
+        columns: Names of the columns.
+        rows: The lines; they may come one by one.
+        single: There is one record, not a list of them.
+        document: The JSON form of the whole, where it is not the rows' records.
+        picture: Draws the whole for a person at a terminal, where a plain table of the rows is not it.
+        essential: So many leading columns are never dropped from a table that is too wide for the terminal.
+    """
+
+    columns: Sequence[str]
+    rows: Iterable[Row]
+    single: bool = False
+    document: Callable[[], Any] | None = None
+    picture: Callable[[Console], RenderableType] | None = None
+    essential: int = 2
+    styles: dict[str, Callable[[str], str]] = field(default_factory=dict)
+
+
+def emit(view: View, output: Output, *, formulas: bool = False) -> None:
+    """Print a view on standard output.
+
+    Args:
+        view: What to print.
+        output: The format; ``auto`` is a table on a terminal and TSV otherwise.
+        formulas: Leave cells alone that a spreadsheet would run as a formula.
+    """
+    stream = sys.stdout
+    if output is Output.auto:
+        output = Output.table if stream.isatty() else Output.tsv
+    if output is Output.table:
+        _print_table(view)
+        return
+    for line in _FORMATS[output](view, formulas):
+        stream.write(line)
+    stream.flush()
+
+
+def _json(view: View, _: bool) -> Iterator[str]:
+    from json import dumps
+
+    records = [row.record() for row in view.rows] if view.document is None else view.document()
+    whole = records[0] if view.single and view.document is None else records
+    yield json_safe(dumps(whole, ensure_ascii=False, indent=2, allow_nan=False)) + "\n"
+
+
+def _jsonl(view: View, _: bool) -> Iterator[str]:
+    from json import dumps
+
+    for row in view.rows:
+        yield json_safe(dumps(row.record(), ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _tsv(view: View, formulas: bool) -> Iterator[str]:
+    yield "\t".join(visible(name) for name in view.columns) + "\n"
+    for row in view.rows:
+        yield "\t".join(visible(_cell(value, formulas)) for value in row.cells) + "\n"
+
+
+def _csv(view: View, formulas: bool) -> Iterator[str]:
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for cells in _lines_of_cells(view, formulas):
+        writer.writerow(cells)
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def _lines_of_cells(view: View, formulas: bool) -> Iterator[list[str]]:
+    yield [visible(name) for name in view.columns]
+    for row in view.rows:
+        yield [visible(_cell(value, formulas), keep="\n\t") for value in row.cells]
+
+
+def _md(view: View, _: bool) -> Iterator[str]:
+    yield "| " + " | ".join(markdown_safe(name) for name in view.columns) + " |\n"
+    yield "|" + " --- |" * len(view.columns) + "\n"
+    for row in view.rows:
+        yield "| " + " | ".join(markdown_safe(short(value)) for value in row.cells) + " |\n"
+
+
+def _id(view: View, _: bool) -> Iterator[str]:
+    for row in view.rows:
+        yield visible(row.identifier) + "\n"
+
+
+_FORMATS: dict[Output, Callable[[View, bool], Iterator[str]]] = {
+    Output.json: _json,
+    Output.jsonl: _jsonl,
+    Output.csv: _csv,
+    Output.tsv: _tsv,
+    Output.md: _md,
+    Output.id: _id,
+}
+
+
+def _cell(value: Any, formulas: bool) -> str:
+    text = plain(value)
+    return text if formulas or not isinstance(value, str) else spreadsheet_safe(text)
+
+
+def _print_table(view: View) -> None:
+    from agentnn.cli.tables import make_console, table_of
+
+    console = make_console()
+    console.print(view.picture(console) if view.picture is not None else table_of(view, console))

@@ -1,0 +1,167 @@
+"""``agentnn run …``"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from agentnn.cli import completion
+from agentnn.cli.options import (
+    ColumnsOption,
+    ExperimentsOption,
+    FilterOption,
+    FormulasOption,
+    LimitOption,
+    MetricOption,
+    OutputOption,
+    RunArgument,
+    SortOption,
+    ViewOption,
+    manager_of,
+    note,
+)
+from agentnn.cli.render import Output, emit
+from agentnn.cli.views import artifacts_view, best_view, comparison_view, history_view, run_view, runs_view
+from agentnn.errors import UsageError
+from agentnn.query.selectors import not_found
+
+if TYPE_CHECKING:
+    from agentnn.query.selection import BestRun
+
+app = typer.Typer(no_args_is_help=True, help="Ask about runs.")
+
+
+@app.command("list")
+def list_runs(
+    ctx: typer.Context,
+    experiment: ExperimentsOption = None,
+    filter: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = 100,
+    view: ViewOption = "active",
+    columns: ColumnsOption = None,
+    output: OutputOption = Output.auto,
+    keep_formulas: FormulasOption = False,
+) -> None:
+    """List runs, the newest first; what differs between them comes first."""
+    wanted = limit + 1 if limit else None
+    runs = manager_of(ctx).iter_runs(experiment, filter=filter, order_by=sort, limit=wanted, view=view)
+    if not limit:
+        emit(runs_view(runs, columns), output, formulas=keep_formulas)
+        return
+    found = list(runs)
+    emit(runs_view(found[:limit], columns), output, formulas=keep_formulas)
+    if len(found) > limit:
+        note(f"showing the first {limit} runs; --limit 0 shows all")
+
+
+@app.command()
+def show(
+    ctx: typer.Context, run: RunArgument, experiment: ExperimentsOption = None, output: OutputOption = Output.auto
+) -> None:
+    """Show one run: metrics with their curves, params, tags."""
+    manager = manager_of(ctx)
+    found = manager.get_run(run, experiment=experiment)
+    emit(run_view(found, lambda: manager.get_metric_histories(found.run_id)), output)
+
+
+@app.command()
+def best(
+    ctx: typer.Context,
+    metric: MetricOption,
+    mode: Annotated[Literal["max", "min"], typer.Option("--mode", help="Whether the greatest or the smallest value wins.")] = "max",
+    experiment: ExperimentsOption = None,
+    filter: FilterOption = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many runs to show, the best first.")] = 1,
+    children: Annotated[
+        bool, typer.Option("--include-children/--exclude-children", help="Whether nested runs take part.")
+    ] = True,
+    include_unfinished: Annotated[
+        bool, typer.Option("--include-unfinished", help="Let running, failed and killed runs take part.")
+    ] = False,
+    aggregate: Annotated[
+        Literal["last", "min", "max", "mean", "first"],
+        typer.Option("--aggregate", help="Which value of a run counts: the last, or one over its history."),
+    ] = "last",
+    columns: ColumnsOption = None,
+    output: OutputOption = Output.auto,
+    keep_formulas: FormulasOption = False,
+) -> None:
+    """Show the best run by a metric, its margin, and what was left out and why.
+
+    Only a finite value of a finished run can win. Ties go to the later start, then to the smaller run id.
+    """
+    answer = manager_of(ctx).get_best_run(
+        metric, mode, experiment, filter, top,
+        aggregate=aggregate, include_unfinished=include_unfinished, include_children=children, tally=True,
+    )  # fmt: skip
+    ranked: list[BestRun] = answer if isinstance(answer, list) else [answer]
+    emit(best_view(ranked, columns, single=top == 1), output, formulas=keep_formulas)
+    _say_what_was_left_out(ranked[0])
+
+
+@app.command()
+def compare(
+    ctx: typer.Context,
+    runs: Annotated[list[str], typer.Argument(help="2 to 1000 runs.", metavar="RUN RUN…", autocompletion=completion.runs)],
+    experiment: ExperimentsOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show what is the same, too.")] = False,
+    output: OutputOption = Output.auto,
+    keep_formulas: FormulasOption = False,
+) -> None:
+    """Put runs side by side and show what differs."""
+    if len(runs) < 2:
+        raise UsageError("a comparison needs at least two runs", hint="agentnn run compare RUN RUN")
+    comparison = manager_of(ctx).compare_runs(runs, experiment=experiment)
+    emit(comparison_view(comparison, everything=everything), output, formulas=keep_formulas)
+    if not everything and not comparison.differences:
+        note("the runs do not differ; --all shows what they have in common")
+
+
+@app.command()
+def history(
+    ctx: typer.Context,
+    run: RunArgument,
+    metric: MetricOption,
+    experiment: ExperimentsOption = None,
+    output: OutputOption = Output.auto,
+) -> None:
+    """Print every logged value of a metric by step, or draw the curve on a terminal."""
+    manager = manager_of(ctx)
+    found = manager.get_run(run, experiment=experiment)
+    points = manager.get_metric_history(found.run_id, metric)
+    if not points:
+        raise not_found(f"metric in the run {found.run_id}", metric, found.metrics)
+    emit(history_view(points), output)
+
+
+@app.command()
+def artifacts(
+    ctx: typer.Context,
+    run: RunArgument,
+    path: Annotated[str, typer.Argument(help="A folder of the run; its root otherwise.", metavar="[PATH]")] = "",
+    experiment: ExperimentsOption = None,
+    output: OutputOption = Output.auto,
+) -> None:
+    """List the files and folders of a run, its models among them."""
+    manager = manager_of(ctx)
+    found = manager.get_run(run, experiment=experiment)
+    emit(artifacts_view(manager.list_artifacts(found.run_id, path)), output)
+
+
+def _say_what_was_left_out(winner: BestRun) -> None:
+    verdict = winner.best
+    if verdict.excluded is None:
+        return
+    reasons = {
+        "not finished": verdict.excluded.unfinished,
+        "without the metric": verdict.excluded.missing,
+        "NaN": verdict.excluded.nan,
+        "infinite": verdict.excluded.infinite,
+    }
+    left_out = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    considered = f"{verdict.considered} run{'' if verdict.considered == 1 else 's'} considered"
+    note(considered + (f"; left out: {left_out}" if left_out else "; none left out"))
+    if winner.parent_run_id:
+        note(f"the best run is nested in {winner.parent_run_id}; --exclude-children leaves nested runs out")

@@ -1,0 +1,75 @@
+"""Text that came from a store is data: nothing in it is ever acted on by a terminal, a page or a spreadsheet."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from agentnn.query.filters import to_number
+
+_JOINER = "\u200d"  # joins the parts of one emoji
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """A text whose control, direction and other invisible characters are spelled out: ``\\x1b``, ``\\u202e``.
+
+    Args:
+        text: Any text.
+        keep: Characters to leave as they are, such as a newline.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep or char == _JOINER else _spelled(char) for char in text)
+
+
+def json_safe(text: str) -> str:
+    """JSON text in which every character that a terminal could act on is a JSON escape."""
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(char if char.isprintable() or char in "\n" + _JOINER else _json_escape(char) for char in text)
+
+
+def markdown_safe(text: str) -> str:
+    """A text for a Markdown table: no markup and no HTML in it has a meaning."""
+    escaped = _MARKDOWN.sub(r"\\\1", visible(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def spreadsheet_safe(text: str) -> str:
+    """A cell that no spreadsheet runs as a formula: a leading ``'`` where it would.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and to_number(text) is None else text
+
+
+def plain(value: Any) -> str:
+    """A value in full precision, without any decoration."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return ",".join(plain(one) for one in value)
+    if isinstance(value, dict):
+        return ",".join(f"{key}={plain(one)}" for key, one in value.items())
+    return str(value)
+
+
+def short(value: Any) -> str:
+    """A value for a person to read: a float to four significant digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e6 or value != value else f"{value:.4e}"
+    return visible(plain(value))
+
+
+def _spelled(char: str) -> str:
+    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char) or char.encode("unicode_escape", "surrogatepass").decode()
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[index]:02x}{units[index + 1]:02x}" for index in range(0, len(units), 2))

@@ -1,0 +1,115 @@
+"""The guided first use: train, backtest, record, register. Then a store has something to be asked about."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentnn.errors import NotAStoreError, NotFoundError, StoreUnavailable
+from agentnn.extras import require
+from agentnn.records import Metric
+from agentnn.stores.mlflow_calls import mlflow_call
+from agentnn.stores.new_run import NewRun, flatten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentnn.records import ModelVersion
+    from agentnn.sdk.nn_models import ModelManager
+    from agentnn.training.quickstart import Candidate, Progress
+
+EXPERIMENT = "quickstart"
+MODEL = "quickstart"
+BASELINE = "buy-and-hold"
+
+
+@dataclass(frozen=True, slots=True)
+class QuickstartResult:
+    """What a quickstart has left in the store.
+
+    Attributes:
+        earlier_runs: How many runs the experiment held before.
+        networks: Final metrics of each network, by run name.
+        baseline: Final metrics of buy-and-hold on the same days.
+        champion: The run name of the network that was registered.
+        version: The model version that was made, with the alias ``champion``.
+    """
+
+    earlier_runs: int
+    networks: dict[str, dict[str, float]]
+    baseline: dict[str, float]
+    champion: str
+    version: ModelVersion
+
+    @property
+    def beaten_by_baseline(self) -> list[str]:
+        """The networks whose Sharpe ratio does not exceed that of buy-and-hold."""
+        bar = self.baseline["sharpe_ratio"]
+        return [name for name, metrics in self.networks.items() if metrics.get("sharpe_ratio", bar) <= bar]
+
+
+def run_quickstart(manager: ModelManager, on_progress: Callable[[Progress], None] | None = None) -> QuickstartResult:
+    """Train small networks on real prices, record every one, and register the one that validated best.
+
+    Args:
+        manager: Names the store.
+        on_progress: Called after every epoch.
+
+    Raises:
+        MissingDependencyError: torch is not installed.
+        ConflictError: The experiment ``quickstart`` is deleted.
+    """
+    require("torch", extra="train")
+    from agentnn.training.quickstart import buy_and_hold, choose_champion, train_candidates
+
+    earlier = _count_runs(manager)
+    writer = manager.writer()
+    experiment_id = writer.ensure_experiment(EXPERIMENT)
+    candidates = [*train_candidates(on_progress)]
+    champion = choose_champion(candidates)
+    baseline = buy_and_hold()
+    writer.write_run(experiment_id, _new_run(baseline, {}))
+    with tempfile.TemporaryDirectory() as scratch:
+        for candidate in candidates:
+            run_id = writer.write_run(experiment_id, _new_run(candidate, _saved(manager, candidate, Path(scratch))))
+            if candidate is champion:
+                champion_run_id = run_id
+    version = manager.register_model(MODEL, champion_run_id, alias="champion")
+    return QuickstartResult(
+        earlier_runs=earlier,
+        networks={one.name: dict(one.metrics) for one in candidates},
+        baseline=dict(baseline.metrics),
+        champion=champion.name,
+        version=version,
+    )
+
+
+def _count_runs(manager: ModelManager) -> int:
+    try:
+        return sum(manager.count_runs(EXPERIMENT, view="all").values())
+    except (NotFoundError, StoreUnavailable, NotAStoreError):
+        return 0  # there is no such store or experiment yet
+
+
+def _saved(manager: ModelManager, candidate: Candidate, scratch: Path) -> dict[str, Path]:
+    from agentnn.training.quickstart import save_candidate_model
+
+    folder = scratch / candidate.name
+    with mlflow_call(manager.settings, read=False):
+        save_candidate_model(candidate, folder)
+    return {"model": folder}
+
+
+def _new_run(candidate: Candidate, artifacts: dict[str, Path]) -> NewRun:
+    final = [Metric(key, value, 0, candidate.end_time) for key, value in candidate.metrics.items()]
+    return NewRun(
+        name=candidate.name,
+        params=flatten(candidate.params),
+        tags={"agentnn.source": "quickstart", "agentnn.baseline": "true" if candidate.network is None else "false"},
+        points=[*candidate.history, *final],
+        artifacts=artifacts,
+        start_time=candidate.start_time,
+        end_time=candidate.end_time,
+    )
