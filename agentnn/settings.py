@@ -131,7 +131,9 @@ def _read_env_file(file: Path) -> dict[str, str]:
     try:
         text_values = dotenv_values(file, encoding="utf-8") if file.is_file() else None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} can't be read: {error}", hint="check the file, or name another with --env-file") from error
+        raise UsageError(
+            f"{file} can't be read: {error}", hint="check the file, or name another with --env-file"
+        ) from error
     if text_values is None:
         raise UsageError(f"there is no file {file}", hint="check --env-file")
     return {key: value for key, value in text_values.items() if value}

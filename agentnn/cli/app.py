@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -48,9 +49,13 @@ def root(
     ctx: typer.Context,
     tracking_uri: Annotated[
         str | None,
-        typer.Option("--tracking-uri", help="Where runs are kept; MLFLOW_TRACKING_URI, .env or sqlite:///mlflow.db otherwise."),
+        typer.Option(
+            "--tracking-uri", help="Where runs are kept; MLFLOW_TRACKING_URI, .env or sqlite:///mlflow.db otherwise."
+        ),
     ] = None,
-    env_file: Annotated[str | None, typer.Option("--env-file", help="Read this file instead of the nearest .env.")] = None,
+    env_file: Annotated[
+        str | None, typer.Option("--env-file", help="Read this file instead of the nearest .env.")
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Name the store, and show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
@@ -133,7 +138,11 @@ def _one_line(text: str) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    secrets = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_TRACKING_") and key.endswith(("PASSWORD", "TOKEN")) and value}
+    secrets = {
+        key: value
+        for key, value in os.environ.items()
+        if key.startswith("MLFLOW_TRACKING_") and key.endswith(("PASSWORD", "TOKEN")) and value
+    }
     return redact(text, secrets)
 
 
@@ -149,10 +158,8 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: object, *
 
 
 def _say(text: str, *, keep: str = "") -> None:
-    try:
+    with suppress(OSError):  # nobody may be listening
         typer.echo(visible(text, keep=keep), err=True)
-    except OSError:
-        pass  # nobody listens on standard error
 
 
 if __name__ == "__main__":

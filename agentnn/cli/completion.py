@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import typer
+import typer  # noqa: TC002 - Typer evaluates the annotations
 
 from agentnn.errors import AgentNNError
 

@@ -14,7 +14,9 @@ from agentnn.query.selectors import parse_model_uri
 
 app = typer.Typer(no_args_is_help=True, help="Ask about registered models.")
 
-NameArgument = Annotated[str, typer.Argument(help="A registered model.", metavar="NAME", autocompletion=completion.models)]
+NameArgument = Annotated[
+    str, typer.Argument(help="A registered model.", metavar="NAME", autocompletion=completion.models)
+]
 VersionArgument = Annotated[
     str,
     typer.Argument(

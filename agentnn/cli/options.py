@@ -23,16 +23,21 @@ FormulasOption = Annotated[
 ExperimentsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--experiment", "-e", help="Look only here: a name or an id; may be repeated.", autocompletion=completion.experiments
+        "--experiment",
+        "-e",
+        help="Look only here: a name or an id; may be repeated.",
+        autocompletion=completion.experiments,
     ),
 ]
 FilterOption = Annotated[
     str | None,
-    typer.Option("--filter", "-f", help="Which runs: \"metrics.loss < 0.1 AND params.optimizer = 'adam'\"", metavar="EXPR"),
+    typer.Option(
+        "--filter", "-f", help="Which runs: \"metrics.loss < 0.1 AND params.optimizer = 'adam'\"", metavar="EXPR"
+    ),
 ]
 SortOption = Annotated[
     list[str] | None,
-    typer.Option("--sort", "-s", help="metrics.loss, or \"metrics.loss DESC\"; may be repeated.", metavar="KEY"),
+    typer.Option("--sort", "-s", help='metrics.loss, or "metrics.loss DESC"; may be repeated.', metavar="KEY"),
 ]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many; 0 for all.")]
 ViewOption = Annotated[Literal["active", "deleted", "all"], typer.Option("--view", help="Which life-cycle stage.")]

@@ -23,7 +23,10 @@ def run_picture(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Group:
     facts: list[tuple[str, Any]] = [
         ("run", f"{run.name}  {run.run_id}"),
         ("experiment", f"{run.experiment} ({run.experiment_id})"),
-        ("status", styled(run.status) if run.lifecycle_stage == "active" else Text(f"{run.status}, deleted", style="red")),
+        (
+            "status",
+            styled(run.status) if run.lifecycle_stage == "active" else Text(f"{run.status}, deleted", style="red"),
+        ),
         ("started", f"{run.to_dict()['start_time']} ({age(run.start_time)})"),
         ("duration", duration(run.duration_s)),
         ("user", run.user),
@@ -44,7 +47,9 @@ def history_picture(history: Sequence[Metric], width: int) -> Group:
     first, last = history[0], history[-1]
     steps = f"steps {first.step} to {last.step}, {len(history)} values, last {short(last.value)}"
     return Group(
-        Text(visible(first.key), style="bold"), curve([one.value for one in history], width=width), Text(steps, style="dim")
+        Text(visible(first.key), style="bold"),
+        curve([one.value for one in history], width=width),
+        Text(steps, style="dim"),
     )
 
 

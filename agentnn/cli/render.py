@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from agentnn.cli.text import json_safe, markdown_safe, plain, short, spreadsheet_safe, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console, RenderableType
 
 
-class Output(str, Enum):
+class Output(StrEnum):
     """The formats of ``--output``."""
 
     auto = "auto"

@@ -70,7 +70,9 @@ def show(
 def best(
     ctx: typer.Context,
     metric: MetricOption,
-    mode: Annotated[Literal["max", "min"], typer.Option("--mode", help="Whether the greatest or the smallest value wins.")] = "max",
+    mode: Annotated[
+        Literal["max", "min"], typer.Option("--mode", help="Whether the greatest or the smallest value wins.")
+    ] = "max",
     experiment: ExperimentsOption = None,
     filter: FilterOption = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many runs to show, the best first.")] = 1,
@@ -104,7 +106,9 @@ def best(
 @app.command()
 def compare(
     ctx: typer.Context,
-    runs: Annotated[list[str], typer.Argument(help="2 to 1000 runs.", metavar="RUN RUN…", autocompletion=completion.runs)],
+    runs: Annotated[
+        list[str], typer.Argument(help="2 to 1000 runs.", metavar="RUN RUN…", autocompletion=completion.runs)
+    ],
     experiment: ExperimentsOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Show what is the same, too.")] = False,
     output: OutputOption = Output.auto,

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from agentnn.cli.render import View
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_STATUS = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow", "FAILED": "red", "KILLED": "red", "deleted": "red"}
+_STATUS = {
+    "FINISHED": "green",
+    "RUNNING": "yellow",
+    "SCHEDULED": "yellow",
+    "FAILED": "red",
+    "KILLED": "red",
+    "deleted": "red",
+}
 _GAP = 2
 _WIDEST_CELL = 40
 
@@ -38,7 +45,9 @@ def table_of(view: View, console: Console) -> Group | Table:
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_edge=False)
     for index in fitting:
         header = Text(_header(view.columns[index]))
-        table.add_column(header, justify="right" if rows and numeric[index] else "left", no_wrap=True, overflow="ellipsis")
+        table.add_column(
+            header, justify="right" if rows and numeric[index] else "left", no_wrap=True, overflow="ellipsis"
+        )
     for row in rows:
         table.add_row(*(styled(row[index]) for index in fitting))
     if not rows:
@@ -85,14 +94,21 @@ def curve(values: Sequence[float], *, width: int, height: int = 12) -> Text:
     margin = max(map(len, labels)) + 1
     columns = max(10, width - margin - 2)
     dots = [[0] * columns for _ in range(height)]
-    last = max(len(values) - 1, 1)
-    for index, value in enumerate(values):
+    for x in range(2 * columns):
+        value = _between(values, x * (len(values) - 1) / (2 * columns - 1))
         if math.isfinite(value):
-            x = index * (2 * columns - 1) // last
             y = round((high - value) / ((high - low) or 1.0) * (4 * height - 1))
             dots[y // 4][x // 2] |= _braille_bit(x % 2, y % 4)
     lines = ("".join(chr(0x2800 + cell) for cell in line).rstrip("\u2800") for line in dots)
     return Text("\n".join(f"{label:>{margin}} │{line}" for label, line in zip(labels, lines, strict=True)))
+
+
+def _between(values: Sequence[float], position: float) -> float:
+    """The value at a place between two points of a curve."""
+    before = int(position)
+    after = min(before + 1, len(values) - 1)
+    share = position - before
+    return values[before] if share == 0 else values[before] * (1 - share) + values[after] * share
 
 
 def _braille_bit(x: int, y: int) -> int:

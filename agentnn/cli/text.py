@@ -8,7 +8,6 @@ from typing import Any
 from agentnn.query.filters import to_number
 
 _JOINER = "\u200d"  # joins the parts of one emoji
-_MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -32,7 +31,7 @@ def json_safe(text: str) -> str:
 
 def markdown_safe(text: str) -> str:
     """A text for a Markdown table: no markup and no HTML in it has a meaning."""
-    escaped = _MARKDOWN.sub(r"\\\1", visible(text))
+    escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", visible(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from agentnn.stores.mlflow_models import ModelCheck
 
 _MAPPINGS = ("metrics", "params", "tags", "aliases", "stages", "best")
-RUN_COLUMNS = ("run_id", "name", "experiment", "status", "start_time", "duration_s")
 RUN_FIELDS = (
-    "run_id", "name", "experiment_id", "experiment", "status", "lifecycle_stage", "start_time", "end_time", "duration_s",
-    "user", "parent_run_id", "artifact_uri",
+    "run_id", "name", "experiment_id", "experiment", "status", "lifecycle_stage", "start_time", "end_time",
+    "duration_s", "user", "parent_run_id", "artifact_uri",
 )  # fmt: skip
-EXPERIMENT_COLUMNS = ("experiment_id", "name", "lifecycle_stage", "creation_time", "last_update_time", "artifact_location")
+EXPERIMENT_COLUMNS = (
+    "experiment_id",
+    "name",
+    "lifecycle_stage",
+    "creation_time",
+    "last_update_time",
+    "artifact_location",
+)
 MODEL_COLUMNS = (
     "name", "latest_version", "version_count", "aliases", "stages", "creation_time", "last_updated_time", "description",
 )  # fmt: skip
@@ -38,15 +44,34 @@ _TIMES = ("start_time", "end_time", "creation_time", "last_update_time", "last_u
 _SHORT_ID = 8
 
 
-def runs_view(runs: Iterable[Run], columns: str | None, *, leading: Sequence[str] = RUN_COLUMNS) -> View:
-    """Runs as rows; without a choice of columns, the metrics and params that differ between them come first."""
+def runs_view(runs: Iterable[Run], columns: str | None) -> View:
+    """Runs as rows; without a choice of columns, what differs between them stands before what does not."""
     if columns is not None:
         chosen = chosen_columns(columns, RUN_FIELDS)
         return View(chosen, (_row(run, chosen, run.run_id) for run in runs))
     listed = list(runs)
-    metrics, params = varying_keys(listed)
-    default = [*leading, *(f"metrics.{key}" for key in metrics), *(f"params.{key}" for key in params)]
+    default = _default_run_columns(listed)
     return View(default, [_row(run, default, run.run_id) for run in listed])
+
+
+def _default_run_columns(runs: Sequence[Run], first: Sequence[str] = ()) -> list[str]:
+    metrics, params = (varying_keys(runs, "metrics"), varying_keys(runs, "params"))
+    varying = [name for name in ("experiment", "status") if len({getattr(run, name) for run in runs}) > 1]
+    differing = [*(f"metrics.{key}" for key in metrics.differing), *(f"params.{key}" for key in params.differing)]
+    same = [*(f"metrics.{key}" for key in metrics.same), *(f"params.{key}" for key in params.same)]
+    columns = [
+        "run_id",
+        "name",
+        *first,
+        *varying,
+        "start_time",
+        *differing,
+        "experiment",
+        "status",
+        "duration_s",
+        *same,
+    ]
+    return list(dict.fromkeys(columns))
 
 
 def experiments_view(experiments: Iterable[Experiment], columns: str | None = None) -> View:
@@ -91,10 +116,7 @@ def artifacts_view(artifacts: Iterable[Artifact]) -> View:
     columns = ["path", "size", "is_dir"]
     return View(
         columns,
-        [
-            Row((one.path, one.size, one.is_dir), one.path, one.to_dict, _shown_artifact(one))
-            for one in artifacts
-        ],
+        [Row((one.path, one.size, one.is_dir), one.path, one.to_dict, _shown_artifact(one)) for one in artifacts],
     )
 
 
@@ -106,9 +128,15 @@ def comparison_view(comparison: Comparison, *, everything: bool) -> View:
     def record(section: str, key: str, values: Sequence[Any], differs: bool) -> Callable[[], dict[str, Any]]:
         return lambda: {"section": section, "key": key, "values": _json_values(values), "differs": differs}
 
-    lines = [Row(["run_id", *(run.run_id for run in comparison.runs)], "run_id", record("attribute", "run_id", [run.run_id for run in comparison.runs], True))]
+    run_ids = [run.run_id for run in comparison.runs]
+    short_ids = ["run_id", *(run_id[:_SHORT_ID] for run_id in run_ids)]
+    lines = [Row(["run_id", *run_ids], "run_id", record("attribute", "run_id", run_ids, True), short_ids)]
     lines += [
-        Row([_field_name(row.section, row.key), *row.values], row.key, record(row.section, row.key, row.values, row.differs))
+        Row(
+            [_field_name(row.section, row.key), *row.values],
+            row.key,
+            record(row.section, row.key, row.values, row.differs),
+        )
         for row in rows
     ]
 
@@ -149,12 +177,10 @@ def run_view(run: Run, histories: Callable[[], dict[str, list[Metric]]]) -> View
 
 def best_view(ranked: Sequence[BestRun], columns: str | None, *, single: bool) -> View:
     """The best runs, each with its value and its margin over the next."""
-    metric = ranked[0].best.metric
-    leading = ["run_id", "name", "experiment", f"metrics.{metric}", "best.margin", "start_time"]
-    if ranked[0].best.aggregate != "last":
-        leading[3] = "best.value"
-    shown = runs_view(ranked, columns) if columns else _leading_view(ranked, leading)
-    return View(shown.columns, shown.rows, single=single, essential=5)
+    verdict = ranked[0].best
+    judged = f"metrics.{verdict.metric}" if verdict.aggregate == "last" else "best.value"
+    chosen = chosen_columns(columns, RUN_FIELDS) if columns else _default_run_columns(ranked, [judged, "best.margin"])
+    return View(chosen, [_row(run, chosen, run.run_id) for run in ranked], single=single, essential=4)
 
 
 def model_view(model: RegisteredModel) -> View:
@@ -193,16 +219,15 @@ def _single_view(columns: Sequence[str], row: Row, pairs: Callable[[], list[tupl
 
 def _pairs(record: Any, fields: dict[str, Any], columns: Sequence[str], tags: Any) -> list[tuple[str, Any]]:
     pairs = [
-        (column, f"{fields[column]} ({age(getattr(record, column))})" if column in _TIMES and fields[column] else fields[column])
+        (
+            column,
+            f"{fields[column]} ({age(getattr(record, column))})"
+            if column in _TIMES and fields[column]
+            else fields[column],
+        )
         for column in columns
     ]
     return [*pairs, *((f"tags.{key}", value) for key, value in sorted(tags.items()))]
-
-
-def _leading_view(ranked: Sequence[Run], leading: Sequence[str]) -> View:
-    view = runs_view(ranked, None, leading=leading)
-    columns = list(dict.fromkeys(view.columns))
-    return View(columns, [_row(run, columns, run.run_id) for run in ranked])
 
 
 def chosen_columns(text: str, known: Sequence[str]) -> list[str]:
@@ -248,7 +273,12 @@ def duration(seconds: float | None) -> str:
 def _row(record: Any, columns: Sequence[str], identifier: str) -> Row:
     fields = record.to_dict()
     cells = [_value(record, fields, column) for column in columns]
-    return Row(cells, identifier, lambda: fields, [_shown(record, column, cell) for column, cell in zip(columns, cells, strict=True)])
+    return Row(
+        cells,
+        identifier,
+        lambda: fields,
+        [_shown(record, column, cell) for column, cell in zip(columns, cells, strict=True)],
+    )
 
 
 def _value(record: Any, fields: dict[str, Any], column: str) -> Any:
@@ -295,4 +325,7 @@ def _field_name(section: str, key: str) -> str:
 
 
 def _json_values(values: Sequence[Any]) -> list[Any]:
-    return [None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value for value in values]
+    return [
+        None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value
+        for value in values
+    ]

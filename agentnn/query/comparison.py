@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,20 +65,27 @@ def typed(text: str | None) -> Any:
     return {"true": True, "false": False}.get(text.strip().lower(), text)
 
 
-def varying_keys(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
-    """The metrics and the params of some runs, as two lists, each with those that differ between runs first."""
-    return _varying_first(runs, "metrics", _metric), _varying_first(runs, "params", typed)
+@dataclass(frozen=True, slots=True)
+class VaryingKeys:
+    """Names of metrics or params, sorted; ``differing`` begins with those that most runs have."""
+
+    differing: tuple[str, ...]
+    same: tuple[str, ...]
 
 
-def _varying_first(runs: Sequence[Run], attribute: str, meaning: Callable[[Any], Any]) -> list[str]:
-    seen: dict[str, set[tuple[type, Any]]] = {}
-    counts: dict[str, int] = {}
+def varying_keys(runs: Sequence[Run], attribute: Literal["metrics", "params"]) -> VaryingKeys:
+    """Which metrics or params differ between runs; one that only some of them have differs."""
+    meaning = _metric if attribute == "metrics" else typed
+    seen: dict[str, set[tuple[bool, Any]]] = {}
+    counts: Counter[str] = Counter()
     for run in runs:
         for key, value in getattr(run, attribute).items():
             seen.setdefault(key, set()).add(_kind(meaning(value)))
-            counts[key] = counts.get(key, 0) + 1
-    same = {key: len(values) == 1 and counts[key] == len(runs) for key, values in seen.items()}
-    return sorted(seen, key=lambda key: (same[key], key))
+            counts[key] += 1
+    differing = [key for key, values in seen.items() if len(values) > 1 or counts[key] < len(runs)]
+    return VaryingKeys(
+        tuple(sorted(differing, key=lambda key: (-counts[key], key))), tuple(sorted(seen.keys() - set(differing)))
+    )
 
 
 def _row(section: Section, key: str, values: list[Any], meaning: Callable[[Any], Any]) -> ComparedValue:

@@ -107,9 +107,10 @@ def _plain(actual: Any, name: str, expected: Any) -> bool:
     if isinstance(expected, bool):
         return (actual.lower() == str(expected).lower()) == (name == "=")
     if isinstance(actual, str) and not isinstance(expected, str):
-        number = to_number(actual)
-        return name == "!=" if number is None else _COMPARE[name](number, expected)
-    return _COMPARE[name](actual, expected)
+        actual = to_number(actual)
+        if actual is None:
+            return name == "!="
+    return bool(_COMPARE[name](actual, expected))
 
 
 def like(text: str, pattern: str, *, ignore_case: bool = False) -> bool:

@@ -23,7 +23,6 @@ as a truth value. Times are milliseconds since the epoch, or a quoted ISO 8601 d
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -171,12 +170,11 @@ def conjunction(*parts: Expression | None) -> Expression | None:
 
 def to_number(text: str | None) -> float | None:
     """A param or a tag as a number, or ``None`` where it is not written as one (NaN is none either)."""
-    if text is None:
+    try:
+        number = float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
         return None
-    text = text.strip()
-    if _NUMBER.fullmatch(text) or _INFINITY.fullmatch(text):
-        return float(text)
-    return None
+    return None if number != number or "_" in str(text) else number
 
 
 class _Parser:
@@ -255,7 +253,7 @@ class _Parser:
 
     def _dotted_name(self) -> tuple[str | None, str]:
         """``kind.key`` or a key alone, each quoted or bare; a bare key may itself hold dots."""
-        if self._at_quote("`\""):
+        if self._at_quote('`"'):
             first = self._quoted(self.text[self.position])
             if not self.text.startswith(".", self.position):
                 return None, first
@@ -447,7 +445,7 @@ class _Parser:
         position = self.position if at is None else at
         before = self.text[max(0, position - 30) : position]
         after = self.text[position : position + 30]
-        where = f"character {position + 1}, at \u25b8 in {before + chr(0x25b8) + after!r}"
+        where = f"character {position + 1}, at \u25b8 in {before + chr(0x25B8) + after!r}"
         return FilterError(f"filter: {message} ({where})", text=self.text, position=position, hint=hint)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from agentnn.query.selection import Best, Mode
     from agentnn.records import Experiment, ModelVersion, RegisteredModel, Run
 
-_RUN_ID = re.compile(r"[0-9a-zA-Z_-]{1,64}")
 _SHORTEST_PREFIX = 4
 _SHOWN = 5
 
@@ -82,7 +80,7 @@ def find_run(text: str, runs: Runs, models: Callable[[], Models], scope: RunQuer
         return _run_behind(find_model_version(parse_model_uri(text), models()), runs)
     if text.startswith("@"):
         return _special_run(text, runs, scope)
-    if _RUN_ID.fullmatch(text) and (exact := runs.find_runs([text])):
+    if exact := runs.find_runs([text]):
         return exact[0]
     named = _where(runs, scope, Comparison(Field("attribute", "run_name"), "=", text))
     if len(named) == 1:
@@ -216,7 +214,9 @@ def no_run_qualifies(metric: str, runs: Runs, scope: RunQuery) -> NotFoundError:
             hint="--include-unfinished looks at running and failed runs too",
         )
     if not keys:
-        return NotFoundError(f"no run qualifies: no run here has any metric, {metric!r} included", hint="agentnn run list")
+        return NotFoundError(
+            f"no run qualifies: no run here has any metric, {metric!r} included", hint="agentnn run list"
+        )
     near = nearest(metric, keys) or tuple(keys[:_SHOWN])
     return NotFoundError(
         f"no run qualifies: no run has a metric {metric!r}", candidates=near, hint=f"did you mean {', '.join(near)}?"
@@ -224,7 +224,7 @@ def no_run_qualifies(metric: str, runs: Runs, scope: RunQuery) -> NotFoundError:
 
 
 def _run_by_prefix(text: str, runs: Runs, scope: RunQuery) -> Run:
-    if len(text) >= _SHORTEST_PREFIX and re.fullmatch(r"[0-9a-zA-Z]+", text):
+    if len(text) >= _SHORTEST_PREFIX and text.isalnum():
         everywhere = RunQuery(scope.experiment_ids, view="all" if scope.view == "all" else scope.view)
         begun = _where(runs, everywhere, Comparison(Field("attribute", "run_id"), "LIKE", f"{text}%"))
         if len(begun) == 1:

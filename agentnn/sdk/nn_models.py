@@ -59,7 +59,9 @@ class ModelManager(RunQuestions, RegistryQuestions):
         writer = self.writer()
         return writer.write_run(writer.ensure_experiment(target), new_run(name, config, metrics, tags))
 
-    def register_model(self, name: str, run: str, *, artifact_path: str = "model", alias: str | None = None) -> ModelVersion:
+    def register_model(
+        self, name: str, run: str, *, artifact_path: str = "model", alias: str | None = None
+    ) -> ModelVersion:
         """Register a model that a run has stored.
 
         Args:

@@ -28,7 +28,9 @@ class RegistryQuestions(StoreAccess):
         models = self._registry.list_models()
         if not with_metrics:
             return models
-        newest = {one.name: one.run_id for model in models for one in self._registry.list_model_versions(model.name)[:1]}
+        newest = {
+            one.name: one.run_id for model in models for one in self._registry.list_model_versions(model.name)[:1]
+        }
         metrics = self._metrics_of(list(newest.values()))
         return [replace(one, metrics=metrics.get(newest.get(one.name), {})) for one in models]
 
@@ -62,7 +64,6 @@ class RegistryQuestions(StoreAccess):
             metrics = self._metrics_of([one.run_id for one in versions])
             versions = [replace(one, metrics=metrics.get(one.run_id, {})) for one in versions]
         return versions
-
 
     def get_model_version(self, name: str, version: str | int | None = None) -> ModelVersion:
         """One version of a model.

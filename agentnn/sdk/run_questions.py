@@ -141,7 +141,7 @@ class RunQuestions(StoreAccess):
             experiment: One experiment or several, by name or id.
             filter: Which runs take part; see :meth:`list_runs`.
             top: With more than 1, a list of so many runs, the best first.
-            aggregate: Which value of a run counts: the ``last``, or ``min``, ``max``, ``mean``, ``first`` of its history.
+            aggregate: Which value of a run counts: the ``last``, or ``min``, ``max``, ``mean``, ``first`` of all.
             include_unfinished: Whether runs that are running, failed or killed take part.
             include_children: Whether nested runs take part.
             tally: Whether to count what took part and what was left out, and why.
@@ -206,7 +206,9 @@ class RunQuestions(StoreAccess):
         for key in order:
             kind = key.field.kind
             if kind == "dataset":
-                raise UsageError(f"runs can't be sorted by {key.field}", hint="by a metric, a param, a tag or an attribute")
+                raise UsageError(
+                    f"runs can't be sorted by {key.field}", hint="by a metric, a param, a tag or an attribute"
+                )
             if kind == "attribute":
                 continue
             everywhere = RunQuery(scope.experiment_ids, view=scope.view)

@@ -52,7 +52,7 @@ class StoreAccess:
         return MlflowWriter(self.settings)
 
     def _scope(self, experiment: str | Sequence[str] | None, filter_text: str | None, view: View) -> RunQuery:
-        """The runs that a question is about: those of the experiments that are named here, or else by the environment."""
+        """The runs that a question is about: those of the experiments named here, or else by the environment."""
         names = [experiment] if isinstance(experiment, str) else list(experiment or ())
         names = names or [name for name in (self._environment_experiment(),) if name is not None]
         ids = tuple(dict.fromkeys(find_experiment(name, self._store).experiment_id for name in names))

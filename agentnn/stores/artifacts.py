@@ -55,7 +55,9 @@ def list_artifact_folder(root_uri: str | None, models: Mapping[str, str], path: 
 def _local(uri: str | None) -> Path:
     folder = local_folder(uri)
     if folder is None:
-        raise StoreUnavailable(f"the artifacts are not on this machine but at {uri}", hint="use the tracking server's URI")
+        raise StoreUnavailable(
+            f"the artifacts are not on this machine but at {uri}", hint="use the tracking server's URI"
+        )
     return folder
 
 
@@ -73,5 +75,7 @@ def _entries(root: Path, inside: PurePosixPath, *, prefix: str) -> list[Artifact
                 for entry in entries
             ]
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"there is no artifact folder {str(shown)!r}", hint="agentnn run artifacts RUN lists them") from None
+        raise NotFoundError(
+            f"there is no artifact folder {str(shown)!r}", hint="agentnn run artifacts RUN lists them"
+        ) from None
     return sorted(found, key=lambda artifact: artifact.path)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MLFLOW_SCHEMES = ("http", "https", "file", "databricks", "databricks-uc", "uc")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
+
 class TrackingStore(Protocol):
     """Experiments and runs."""
 
@@ -130,7 +131,11 @@ def _checked(uri: str) -> str:
     if dialect in _DATABASES or dialect in _MLFLOW_SCHEMES or _is_plugin(scheme):
         return uri
     near = difflib.get_close_matches(dialect, (*_DATABASES, *_MLFLOW_SCHEMES), n=1)
-    hint = f"did you mean {near[0]}://{rest}?" if near else "for instance sqlite:///mlflow.db, http://127.0.0.1:5000, ./mlruns"
+    hint = (
+        f"did you mean {near[0]}://{rest}?"
+        if near
+        else "for instance sqlite:///mlflow.db, http://127.0.0.1:5000, ./mlruns"
+    )
     raise UsageError(f"unknown scheme {scheme!r} in the tracking URI {redact(uri)!r}", hint=redact(hint))
 
 

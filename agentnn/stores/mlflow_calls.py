@@ -108,7 +108,9 @@ def _ours(error: Exception, settings: Settings) -> AgentNNError:
         )
     kind = _BY_CODE.get(code, StoreUnavailable)
     if kind is StoreUnavailable:
-        return StoreUnavailable(f"the store does not answer: {message}", hint="check the tracking URI and that its server runs")
+        return StoreUnavailable(
+            f"the store does not answer: {message}", hint="check the tracking URI and that its server runs"
+        )
     return kind(message)
 
 

@@ -16,7 +16,6 @@ from agentnn.stores.sql_where import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mlflow import MlflowClient
 
@@ -155,7 +154,9 @@ class MlflowClientStore:
         experiment_ids = query.experiment_ids
         if experiment_ids is None:
             active_only = query.view == "active"
-            experiment_ids = tuple(one.experiment_id for one in self.list_experiments("active" if active_only else "all"))
+            experiment_ids = tuple(
+                one.experiment_id for one in self.list_experiments("active" if active_only else "all")
+            )
         if not experiment_ids:
             return
         token = None
@@ -233,7 +234,7 @@ def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
 def _view_type(view: View) -> int:
     from mlflow.entities import ViewType
 
-    return {"active": ViewType.ACTIVE_ONLY, "deleted": ViewType.DELETED_ONLY, "all": ViewType.ALL}[view]
+    return int({"active": ViewType.ACTIVE_ONLY, "deleted": ViewType.DELETED_ONLY, "all": ViewType.ALL}[view])
 
 
 def _experiment(one: Any) -> Experiment:

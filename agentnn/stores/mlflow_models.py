@@ -141,7 +141,11 @@ def _description(folder: Path) -> Mapping[str, Any]:
 def _runs_no_foreign_code(description: Mapping[str, Any]) -> bool:
     flavors = description.get("flavors", {})
     pyfunc = flavors.get("python_function", {})
-    return set(flavors) == {"python_function"} and str(pyfunc.get("loader_module", "")).startswith(_OWN_LOADERS) and not pyfunc.get("code")
+    return (
+        set(flavors) == {"python_function"}
+        and str(pyfunc.get("loader_module", "")).startswith(_OWN_LOADERS)
+        and not pyfunc.get("code")
+    )
 
 
 def _schema(schema: Any) -> tuple[str, ...]:

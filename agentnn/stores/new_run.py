@@ -78,4 +78,6 @@ def _number(key: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise UsageError(f"the metric {key!r} is {value!r}, not a number", hint="log text as a param or a tag") from None
+        raise UsageError(
+            f"the metric {key!r} is {value!r}, not a number", hint="log text as a param or a tag"
+        ) from None

@@ -11,7 +11,6 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from agentnn.query.runs import RunQuery
 from agentnn.query.selection import Best, Candidate, Excluded
 from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Metric, Run
 from agentnn.stores.artifacts import list_artifact_folder
@@ -21,7 +20,7 @@ from agentnn.stores.sqlite_file import ReadOnlyDatabase, sqlite_path
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agentnn.query.runs import FieldKind, View
+    from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import BestQuery
 
 _CHUNK = 500
@@ -75,7 +74,7 @@ class SqlStore:
         for experiment_id, key, value in self._rows("SELECT experiment_id, key, value FROM experiment_tags"):
             tags.setdefault(experiment_id, {})[key] = value
         return {
-            str(row[0]): Experiment(str(row[0]), row[1], row[2] or "active", *row[3:], tags=tags.get(row[0], {}))
+            str(row[0]): Experiment(*[str(row[0]), row[1], row[2] or "active", *row[3:], tags.get(row[0], {})])
             for row in rows
         }
 
@@ -90,7 +89,9 @@ class SqlStore:
     def count_runs(self, query: RunQuery) -> dict[str, int]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         scope = self._scope(query)
-        return dict(self._rows(f"SELECT r.status, count(*) FROM runs r WHERE {scope.text} GROUP BY r.status", scope.values))
+        return dict(
+            self._rows(f"SELECT r.status, count(*) FROM runs r WHERE {scope.text} GROUP BY r.status", scope.values)
+        )
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -113,8 +114,7 @@ class SqlStore:
         ]
         scope = self._scope(query)
         inside = (
-            f"SELECT 1 FROM {table} x JOIN runs r ON r.run_uuid = x.run_uuid "
-            f"WHERE x.key = ? AND {scope.text} LIMIT 1"
+            f"SELECT 1 FROM {table} x JOIN runs r ON r.run_uuid = x.run_uuid WHERE x.key = ? AND {scope.text} LIMIT 1"
         )
         return [key for key in keys if self._rows(inside, (key, *scope.values))]
 
@@ -280,12 +280,9 @@ class SqlStore:
             experiment = str(experiment_id)
             if experiment not in names:
                 continue  # of another workspace
+            head = (run_id, name or own_tags.get(RUN_NAME_TAG, ""), experiment, names[experiment])
             runs[run_id] = Run(
-                run_id,
-                name or own_tags.get(RUN_NAME_TAG, ""),
-                experiment,
-                names[experiment],
-                *rest,
+                *(*head, *rest),
                 metrics=metrics.get(run_id, {}),
                 params=params.get(run_id, {}),
                 tags=own_tags,
@@ -295,7 +292,9 @@ class SqlStore:
 
     def _texts(self, table: str, among: Sql) -> dict[str, dict[str, str]]:
         texts: dict[str, dict[str, str]] = {}
-        for run_id, key, value in self._rows(f"SELECT run_uuid, key, value FROM {table} WHERE {among.text}", among.values):
+        for run_id, key, value in self._rows(
+            f"SELECT run_uuid, key, value FROM {table} WHERE {among.text}", among.values
+        ):
             if value is not None:
                 texts.setdefault(run_id, {})[key] = value
         return texts

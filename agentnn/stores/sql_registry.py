@@ -29,7 +29,8 @@ class SqlRegistry:
         self.uri = uri
         self._database = ReadOnlyDatabase(sqlite_path(uri))
         has_workspace = "workspace" in self._database.columns("registered_models")
-        self._inside, self._workspace = ("workspace = ?", (workspace,)) if has_workspace else ("1", ())
+        self._inside = "workspace = ?" if has_workspace else "1"
+        self._workspace = (workspace,) if has_workspace else ()
         self._has_aliases = bool(self._database.columns("registered_model_aliases"))
 
     def list_models(self) -> list[RegisteredModel]:
@@ -47,14 +48,16 @@ class SqlRegistry:
         return [
             RegisteredModel(
                 name,
-                *rest,
+                description,
+                born,
+                changed,
                 latest_version=max(stages.get(name, {}).values(), default=None),
                 version_count=counts.get(name, 0),
                 aliases=aliases.get(name, {}),
                 stages={stage: version for stage, version in stages.get(name, {}).items() if stage != "None"},
                 tags=tags.get(name, {}),
             )
-            for name, *rest in self._rows(
+            for name, description, born, changed in self._rows(
                 "SELECT name, description, creation_time, last_updated_time FROM registered_models "
                 f"WHERE {self._inside} ORDER BY name"
             )
@@ -72,12 +75,14 @@ class SqlRegistry:
             tags.setdefault(version, {})[key] = value
         return [
             ModelVersion(
-                model,
-                version,
-                stage or "None",
-                tuple(sorted(aliases.get(version, ()))),
-                *rest,
-                tags=tags.get(version, {}),
+                *[
+                    model,
+                    version,
+                    stage or "None",
+                    tuple(sorted(aliases.get(version, ()))),
+                    *rest,
+                    tags.get(version, {}),
+                ]
             )
             for model, version, stage, *rest in self._rows(
                 "SELECT name, version, current_stage, status, source, run_id, description, user_id, creation_time, "
@@ -92,7 +97,8 @@ class SqlRegistry:
             return []
         only, values = ("AND name = ?", (name,)) if name is not None else ("", ())
         return self._rows(
-            f"SELECT name, alias, version FROM registered_model_aliases WHERE {self._inside} {only} ORDER BY alias", values
+            f"SELECT name, alias, version FROM registered_model_aliases WHERE {self._inside} {only} ORDER BY alias",
+            values,
         )
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:

@@ -74,7 +74,9 @@ def order_terms(order_by: Sequence[OrderBy]) -> tuple[str, tuple[Any, ...], list
             terms += [f"{column} IS NULL", f"{column} {direction}"]
             continue
         alias = f"o{index}"
-        joins.append(f"LEFT JOIN {_TABLES[order.field.kind]} {alias} ON {alias}.key = ? AND {alias}.run_uuid = r.run_uuid")
+        joins.append(
+            f"LEFT JOIN {_TABLES[order.field.kind]} {alias} ON {alias}.key = ? AND {alias}.run_uuid = r.run_uuid"
+        )
         values.append(order.field.key)
         terms.append(f"{alias}.value IS NULL")
         if order.field.kind == "metric":
@@ -98,7 +100,9 @@ def _joined(parts: list[Sql], word: str) -> Sql:
     """Conditions joined as a balanced tree: SQLite refuses expressions more than 1000 levels deep."""
     while len(parts) > 1:
         parts = [
-            Sql(f"({pair[0].text} {word} {pair[1].text})", pair[0].values + pair[1].values) if len(pair) == 2 else pair[0]
+            Sql(f"({pair[0].text} {word} {pair[1].text})", pair[0].values + pair[1].values)
+            if len(pair) == 2
+            else pair[0]
             for pair in (parts[index : index + 2] for index in range(0, len(parts), 2))
         ]
     return parts[0]

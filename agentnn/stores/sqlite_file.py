@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 5.0
 """How long a read waits for a writer that holds the database, in seconds, before it exits with code 4."""
 
-_SCHEME = re.compile(r"sqlite(?:\+pysqlite)?://(/?)([^?]*)(?:\?.*)?", re.IGNORECASE | re.DOTALL)
 _MAGIC = b"SQLite format 3\x00"
 _WAL_MODE = 2
 
@@ -53,10 +52,12 @@ def sqlite_path(uri: str) -> Path:
     Raises:
         UsageError: The URI names no file: a database in memory is empty by nature.
     """
-    match = _SCHEME.fullmatch(uri)
-    path = unquote(match[2]) if match and match[1] else ""
+    location = uri.partition("://")[2].partition("?")[0]
+    path = unquote(location[1:]) if location.startswith("/") else ""
     if not path or path == ":memory:":
-        raise UsageError(f"{uri!r} names no file", hint="sqlite:///mlflow.db is a file here, sqlite:////data/mlflow.db one in /data")
+        raise UsageError(
+            f"{uri!r} names no file", hint="sqlite:///mlflow.db is a file here, sqlite:////data/mlflow.db one in /data"
+        )
     return Path(path)
 
 

@@ -113,9 +113,7 @@ def _series(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return series
 
 
-def _growth(
-    returns: NDArray[np.float64], equity: NDArray[np.float64], periods_per_year: int
-) -> dict[str, np.float64]:
+def _growth(returns: NDArray[np.float64], equity: NDArray[np.float64], periods_per_year: int) -> dict[str, np.float64]:
     """Compounded growth and drawdown."""
     peaks = np.maximum(np.maximum.accumulate(equity), 1.0)
     deepest = np.min(equity / peaks - 1)

@@ -282,9 +282,7 @@ def _trailing(values: NDArray[np.float64], days: int) -> NDArray[np.float64]:
     return sliding_window_view(np.concatenate([np.full(days - 1, np.nan), values]), days)
 
 
-def _divide(
-    numerator: NDArray[np.float64], denominator: NDArray[np.float64], otherwise: float
-) -> NDArray[np.float64]:
+def _divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64], otherwise: float) -> NDArray[np.float64]:
     """The quotient, or ``otherwise`` where the denominator is 0."""
     result = np.full_like(numerator, otherwise)
     return np.divide(numerator, denominator, out=result, where=denominator != 0)

@@ -108,9 +108,7 @@ def train(
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         network = DirectionNetwork(config.network, Standardisation.fit(data.train))
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         best, best_weights = None, copy.deepcopy(network.state_dict())
 
         for number in range(1, config.max_epochs + 1):
@@ -124,9 +122,7 @@ def train(
             train_loss = evaluate(network, inputs, targets)
             val_loss = evaluate(network, val_inputs, val_targets)
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-                raise TrainingError(
-                    f"the loss is no longer finite in epoch {number}", hint="try a lower learning rate"
-                )
+                raise TrainingError(f"the loss is no longer finite in epoch {number}", hint="try a lower learning rate")
             epoch = Epoch(number, train_loss, val_loss, time.time_ns() // 1_000_000)
             epochs.append(epoch)
             if on_epoch is not None:

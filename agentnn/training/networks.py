@@ -86,9 +86,7 @@ class GRUBody(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         between = config.dropout if config.n_layers > 1 else 0.0
-        self.gru = nn.GRU(
-            config.n_features, config.hidden_size, config.n_layers, batch_first=True, dropout=between
-        )
+        self.gru = nn.GRU(config.n_features, config.hidden_size, config.n_layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:

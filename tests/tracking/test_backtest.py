@@ -27,9 +27,7 @@ EMPYRICAL = {
 }
 
 # Tenths of a basis point, up to 30 %: finer ones lose their digits in 1 + return, here and in empyrical.
-daily_returns = arrays(np.int64, st.integers(2, 300), elements=st.integers(-30_000, 30_000)).map(
-    lambda n: n / 1e5
-)
+daily_returns = arrays(np.int64, st.integers(2, 300), elements=st.integers(-30_000, 30_000)).map(lambda n: n / 1e5)
 
 
 def market(seed: int, days: int = 500) -> np.ndarray:

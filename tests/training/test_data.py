@@ -54,9 +54,7 @@ def test_prices_are_googles_first_four_years(prices: Prices) -> None:
     assert (str(prices.dates[0]), str(prices.dates[-1])) == ("2004-08-19", "2008-10-14")
     assert (prices.open[0], prices.high[0], prices.low[0], prices.close[0]) == (100.0, 104.06, 95.96, 100.34)
     assert prices.volume[0] == 22_351_900
-    assert all(
-        getattr(prices, name).dtype == np.float64 for name in ("open", "high", "low", "close", "volume")
-    )
+    assert all(getattr(prices, name).dtype == np.float64 for name in ("open", "high", "low", "close", "volume"))
 
 
 def test_no_split_or_dividend_needs_adjusting(prices: Prices) -> None:
@@ -87,9 +85,7 @@ def test_every_feature_knows_its_own_day(prices: Prices, day: int) -> None:
 @pytest.mark.parametrize("day", [100, 600])
 def test_features_reach_back_no_further_than_they_say(prices: Prices, day: int) -> None:
     cut = Prices(*(getattr(prices, f.name)[day - LOOK_BACK : day + 1] for f in dataclasses.fields(Prices)))
-    np.testing.assert_allclose(
-        compute_features(cut)[-1], compute_features(prices)[day], rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(compute_features(cut)[-1], compute_features(prices)[day], rtol=1e-9, atol=1e-12)
 
 
 def test_features_by_hand(prices: Prices) -> None:
@@ -156,9 +152,7 @@ def test_too_few_bars_are_refused(prices: Prices) -> None:
         make_samples(short, 10)
 
 
-@given(
-    n=st.integers(100, 5000), train=st.integers(10, 80), validation=st.integers(5, 15), gap=st.integers(0, 30)
-)
+@given(n=st.integers(100, 5000), train=st.integers(10, 80), validation=st.integers(5, 15), gap=st.integers(0, 30))
 def test_split_is_in_order_with_the_embargo_between(n: int, train: int, validation: int, gap: int) -> None:
     fractions = (train / 100, validation / 100, 1 - (train + validation) / 100)
     split = chronological_split(n, *fractions, embargo=gap)

@@ -166,9 +166,7 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
         load_network(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "[]", "{", '{"family": "mlp"}', '{"family": "gru", "n_features": "3"}']
-)
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"family": "mlp"}', '{"family": "gru", "n_features": "3"}'])
 def test_damaged_config(content: str, tmp_path: Path) -> None:
     save_network(tmp_path, network())
     (tmp_path / "network.json").write_text(content)

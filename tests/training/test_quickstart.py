@@ -35,11 +35,7 @@ TEST_METRICS = {"total_return", "annual_return", "annual_volatility", "max_drawd
 
 def shortened(name: str, **network: object) -> dict[str, object]:
     config = CANDIDATES[name]
-    return {
-        name: dataclasses.replace(
-            config, max_epochs=3, network=dataclasses.replace(config.network, **network)
-        )
-    }
+    return {name: dataclasses.replace(config, max_epochs=3, network=dataclasses.replace(config.network, **network))}
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +102,7 @@ def test_progress_goes_forward(trained: list[Candidate], progress: list[Progress
     assert fractions[-1] == 1
 
 
-def test_training_does_not_see_the_test_part(
-    trained: list[Candidate], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_does_not_see_the_test_part(trained: list[Candidate], monkeypatch: pytest.MonkeyPatch) -> None:
     """Other prices in the test part change its figures, and nothing that training or the choice uses."""
     prices = load_prices()
     start = int(np.flatnonzero(prices.dates == np.datetime64(trained[0].params["test_start"]))[0])
