@@ -105,7 +105,7 @@ def _compare(actual: Any, comparison: Comparison) -> bool:
 
 def _plain(actual: Any, name: str, expected: Any) -> bool:
     if isinstance(expected, bool):
-        return (actual.lower() == str(expected).lower()) == (name == "=")
+        return (str(actual).lower() == str(expected).lower()) == (name == "=")
     if isinstance(actual, str) and not isinstance(expected, str):
         actual = to_number(actual)
         if actual is None:

@@ -271,7 +271,7 @@ class SqlStore:
         params, tags = self._texts("params", among), self._texts("tags", among)
         datasets = self._datasets(run_ids)
         runs: dict[str, Run] = {}
-        for run_id, name, experiment_id, *rest in self._rows(
+        for run_id, name, experiment_id, status, stage, start, end, user, artifact_uri in self._rows(
             "SELECT run_uuid, name, experiment_id, status, lifecycle_stage, start_time, end_time, user_id, "
             f"artifact_uri FROM runs WHERE {among.text}",
             among.values,
@@ -280,13 +280,21 @@ class SqlStore:
             experiment = str(experiment_id)
             if experiment not in names:
                 continue  # of another workspace
-            head = (run_id, name or own_tags.get(RUN_NAME_TAG, ""), experiment, names[experiment])
             runs[run_id] = Run(
-                *(*head, *rest),
-                metrics=metrics.get(run_id, {}),
-                params=params.get(run_id, {}),
-                tags=own_tags,
-                datasets=tuple(datasets.get(run_id, ())),
+                run_id,
+                name or own_tags.get(RUN_NAME_TAG, ""),
+                experiment,
+                names[experiment],
+                status,
+                stage,
+                start,
+                end,
+                user,
+                artifact_uri,
+                metrics.get(run_id, {}),
+                params.get(run_id, {}),
+                own_tags,
+                tuple(datasets.get(run_id, ())),
             )
         return [runs[run_id] for run_id in run_ids if run_id in runs]
 
