@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,8 +62,7 @@ class Experiment:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetInput:
+class DatasetInput(NamedTuple):
     """A data set that a run names as its input; ``context`` says what for (``training``, …)."""
 
     name: str
@@ -133,8 +132,7 @@ class Run:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """One logged value of a metric."""
 
     key: str
@@ -153,8 +151,7 @@ class Metric:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(NamedTuple):
     """A file or a folder of a run; ``size`` in bytes, ``None`` for a folder or where the store does not tell."""
 
     path: str

@@ -1,26 +1,23 @@
 """The root command, and the one place where errors become messages and exit codes."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from agentnn import __version__
 from agentnn.cli import experiment, model, quickstart, run
+from agentnn.cli.command_tree import needed_part
 from agentnn.cli.text import visible
 from agentnn.errors import AgentNNError, AgentNNWarning, UsageError
 from agentnn.sdk.nn_models import ModelManager
 from agentnn.settings import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ISSUES = "https://github.com/agentnn/agentnn/issues"
 _INTERRUPTED = 128 + signal.SIGINT
@@ -85,7 +82,7 @@ def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None
         The exit code.
     """
     debug = "--debug" in arguments
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(needed_part(app, arguments))
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         warnings.simplefilter("always", AgentNNWarning)
@@ -114,9 +111,10 @@ def _report(error: Exception, arguments: Sequence[str], debug: bool) -> int:
     if isinstance(error, AgentNNError):
         message, hint, code = error.message, error.hint, error.exit_code
     elif isinstance(error, TyperException):
-        message, hint, code = str(getattr(error, "format_message", error.__str__)()), _usage_hint(error), 2
-        if not message:  # no arguments at all: the help is the message
-            return 2
+        message, hint, code = _parser_message(error), _usage_hint(error), 2
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its help is the message
+            _say(message, keep="\n")
+            return code
     elif isinstance(error, OSError):
         message, hint, code = f"{error.strerror or error}: {error.filename or 'standard output'}", "", 4
     else:
@@ -126,6 +124,10 @@ def _report(error: Exception, arguments: Sequence[str], debug: bool) -> int:
     if hint:
         _say(f"hint: {_one_line(hint)}")
     return code
+
+
+def _parser_message(error: TyperException) -> str:
+    return str(getattr(error, "format_message", error.__str__)())
 
 
 def _usage_hint(error: Exception) -> str:

@@ -1,17 +1,14 @@
 """Shell completion from the live store. It fails silently: a shell is no place for an error message."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import typer  # noqa: TC002 - Typer evaluates the annotations
+import typer
 
 from agentnn.errors import AgentNNError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from agentnn.sdk.nn_models import ModelManager
 
 _RECENT = 50
@@ -36,7 +33,7 @@ def models(ctx: typer.Context, incomplete: str) -> list[str]:
 def model_versions(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of registered models, and each with its aliases."""
 
-    def names(manager: ModelManager) -> Iterable[str]:
+    def names(manager: "ModelManager") -> Iterable[str]:
         for one in manager.list_models():
             yield one.name
             yield from (f"{one.name}@{alias}" for alias in one.aliases)
@@ -53,7 +50,7 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
         begun = incomplete.removeprefix("models:/")
         return [f"models:/{name}" for name in model_versions(ctx, begun) if "@" in name]
 
-    def names(manager: ModelManager) -> Iterable[str]:
+    def names(manager: "ModelManager") -> Iterable[str]:
         found = manager.list_runs(_experiment(ctx), filter=_begins(incomplete), limit=_RECENT)
         yield from dict.fromkeys(run.name for run in found)
         yield from (run.run_id for run in found)
@@ -68,7 +65,7 @@ def _begins(incomplete: str) -> str | None:
     return f"run_name LIKE '{quoted}%' OR run_id LIKE '{quoted}%'"
 
 
-def _matching(ctx: typer.Context, incomplete: str, names: Callable[[ModelManager], Iterable[str]]) -> list[str]:
+def _matching(ctx: typer.Context, incomplete: str, names: Callable[["ModelManager"], Iterable[str]]) -> list[str]:
     from agentnn.sdk.nn_models import ModelManager
 
     root = ctx.find_root().params

@@ -1,7 +1,5 @@
 """``agentnn experiment …``"""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -31,7 +29,7 @@ def list_experiments(
         note(f"showing {len(shown)} of {len(found)} experiments; --limit 0 shows all")
 
 
-@app.command()
+@app.command("show")
 def show(
     ctx: typer.Context,
     experiment: Annotated[

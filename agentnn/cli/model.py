@@ -1,7 +1,5 @@
 """``agentnn model …``"""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -41,7 +39,7 @@ def list_models(
     emit(models_view(manager_of(ctx).list_models(with_metrics=wanted), columns), output, formulas=keep_formulas)
 
 
-@app.command()
+@app.command("versions")
 def versions(
     ctx: typer.Context,
     name: NameArgument,
@@ -56,7 +54,7 @@ def versions(
     emit(versions_view(found, columns), output, formulas=keep_formulas)
 
 
-@app.command()
+@app.command("show")
 def show(ctx: typer.Context, model: VersionArgument, output: OutputOption = Output.auto) -> None:
     """Show a model, or one version of it when MODEL names one."""
     uri = parse_model_uri(model)
@@ -66,7 +64,7 @@ def show(ctx: typer.Context, model: VersionArgument, output: OutputOption = Outp
         emit(version_view(manager_of(ctx).get_model_version(model)), output)
 
 
-@app.command()
+@app.command("load")
 def load(
     ctx: typer.Context,
     model: VersionArgument,

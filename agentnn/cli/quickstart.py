@@ -1,9 +1,8 @@
 """``agentnn quickstart``: the guided first use."""
 
-from __future__ import annotations
-
 import shlex
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,6 @@ import typer
 from agentnn.cli.options import manager_of, note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from agentnn.sdk.quickstart import QuickstartResult
     from agentnn.training.quickstart import Progress
 
@@ -43,13 +40,13 @@ def quickstart(ctx: typer.Context) -> None:
         root.main(shlex.split(line), prog_name="agentnn", standalone_mode=False, obj=manager)
 
 
-def _next_commands(result: QuickstartResult) -> list[str]:
+def _next_commands(result: "QuickstartResult") -> list[str]:
     """The commands that a user types next; a name that two quickstarts share names no run by itself."""
     commands = [line.format(champion=result.champion) for line in _NEXT]
     return [_NAMED_TWICE if result.earlier_runs and "compare" in line else line for line in commands]
 
 
-def _say_what_came_out(result: QuickstartResult) -> None:
+def _say_what_came_out(result: "QuickstartResult") -> None:
     if result.earlier_runs:
         note(f"the experiment quickstart held {result.earlier_runs} runs before; {len(result.networks) + 1} were added")
     total, worse = len(result.networks), len(result.beaten_by_baseline)
@@ -67,7 +64,7 @@ def _say_what_came_out(result: QuickstartResult) -> None:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None] | None]:
+def _progress_bar() -> Iterator[Callable[["Progress"], None] | None]:
     """A bar on standard error, where that is a terminal."""
     if not sys.stderr.isatty():
         yield None

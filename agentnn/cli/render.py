@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentnn.cli.text import json_safe, markdown_safe, plain, short, spreadsheet_safe, visible
 
@@ -28,8 +27,7 @@ class Output(StrEnum):
     id = "id"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One line of a result.
 
     Attributes:
@@ -45,8 +43,7 @@ class Row:
     shown: Sequence[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A result on its way to the screen; it does not know in which format.
 
     Attributes:
@@ -64,7 +61,6 @@ class View:
     document: Callable[[], Any] | None = None
     picture: Callable[[Console], RenderableType] | None = None
     essential: int = 2
-    styles: dict[str, Callable[[str], str]] = field(default_factory=dict)
 
 
 def emit(view: View, output: Output, *, formulas: bool = False) -> None:

@@ -1,7 +1,5 @@
 """``agentnn run …``"""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -56,7 +54,7 @@ def list_runs(
         note(f"showing the first {limit} runs; --limit 0 shows all")
 
 
-@app.command()
+@app.command("show")
 def show(
     ctx: typer.Context, run: RunArgument, experiment: ExperimentsOption = None, output: OutputOption = Output.auto
 ) -> None:
@@ -66,7 +64,7 @@ def show(
     emit(run_view(found, lambda: manager.get_metric_histories(found.run_id)), output)
 
 
-@app.command()
+@app.command("best")
 def best(
     ctx: typer.Context,
     metric: MetricOption,
@@ -103,7 +101,7 @@ def best(
     _say_what_was_left_out(ranked[0])
 
 
-@app.command()
+@app.command("compare")
 def compare(
     ctx: typer.Context,
     runs: Annotated[
@@ -123,7 +121,7 @@ def compare(
         note("the runs do not differ; --all shows what they have in common")
 
 
-@app.command()
+@app.command("history")
 def history(
     ctx: typer.Context,
     run: RunArgument,
@@ -140,7 +138,7 @@ def history(
     emit(history_view(points), output)
 
 
-@app.command()
+@app.command("artifacts")
 def artifacts(
     ctx: typer.Context,
     run: RunArgument,
@@ -154,7 +152,7 @@ def artifacts(
     emit(artifacts_view(manager.list_artifacts(found.run_id, path)), output)
 
 
-def _say_what_was_left_out(winner: BestRun) -> None:
+def _say_what_was_left_out(winner: "BestRun") -> None:
     verdict = winner.best
     if verdict.excluded is None:
         return

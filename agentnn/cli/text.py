@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from agentnn.query.filters import to_number
+from agentnn.query.expressions import to_number
 
 _JOINER = "\u200d"  # joins the parts of one emoji
 

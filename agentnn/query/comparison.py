@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from agentnn.query.filters import to_number
+from agentnn.query.expressions import to_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +17,7 @@ Section = Literal["attribute", "metric", "param", "tag"]
 ATTRIBUTES = ("experiment", "status", "duration_s", "user")
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedValue:
+class ComparedValue(NamedTuple):
     """One line of a comparison: a field's value in each run, ``None`` where a run does not have it."""
 
     section: Section
@@ -28,8 +26,7 @@ class ComparedValue:
     differs: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Runs side by side, in the order that was asked for."""
 
     runs: tuple[Run, ...]
@@ -65,8 +62,7 @@ def typed(text: str | None) -> Any:
     return {"true": True, "false": False}.get(text.strip().lower(), text)
 
 
-@dataclass(frozen=True, slots=True)
-class VaryingKeys:
+class VaryingKeys(NamedTuple):
     """Names of metrics or params, sorted; ``differing`` begins with those that most runs have."""
 
     differing: tuple[str, ...]

@@ -11,13 +11,13 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from agentnn.query.filters import And, Comparison, Expression, Not, Or, to_number
+from agentnn.query.expressions import And, Comparison, Expression, Not, Or, to_number
 from agentnn.records import RUN_NAME_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from agentnn.query.filters import Field
+    from agentnn.query.expressions import Field
     from agentnn.query.runs import OrderBy
     from agentnn.records import Run
 

@@ -24,15 +24,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from agentnn.errors import FilterError
+from agentnn.query.expressions import And, Comparison, Expression, Field, Kind, Not, Or, to_number
 from agentnn.records import PARENT_TAG
-
-Kind = Literal["metric", "param", "tag", "attribute", "dataset"]
-Value = str | float | bool | tuple[str | float, ...] | None
 
 KINDS: dict[str, Kind] = {
     "metric": "metric",
@@ -75,50 +71,6 @@ _OPERATOR = re.compile(r"=~|!~|==|!=|<>|<=|>=|=|<|>")
 _SPACE = re.compile(r"\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """What is looked at: ``metrics.loss`` is ``Field("metric", "loss")``."""
-
-    kind: Kind
-    key: str
-
-    def __str__(self) -> str:
-        return self.key if self.kind == "attribute" else f"{self.kind}s.{self.key}"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One condition. The type of ``value`` says how it is meant: a number numerically, a string as text."""
-
-    field: Field
-    operator: str
-    value: Value = None
-
-
-@dataclass(frozen=True, slots=True)
-class And:
-    """Every part holds."""
-
-    parts: tuple[Expression, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Or:
-    """At least one part holds."""
-
-    parts: tuple[Expression, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """The part does not hold."""
-
-    part: Expression
-
-
-Expression = Comparison | And | Or | Not
-
-
 def parse_filter(text: str) -> Expression | None:
     """Read a filter.
 
@@ -158,23 +110,6 @@ def parse_order(text: str) -> tuple[Field, bool]:
     ascending = not parser.keyword("DESC") if not parser.keyword("ASC") else True
     parser.expect_end()
     return field, ascending
-
-
-def conjunction(*parts: Expression | None) -> Expression | None:
-    """All of several conditions, those that are ``None`` left out."""
-    present = tuple(part for part in parts if part is not None)
-    if len(present) < 2:
-        return present[0] if present else None
-    return And(present)
-
-
-def to_number(text: str | None) -> float | None:
-    """A param or a tag as a number, or ``None`` where it is not written as one (NaN is none either)."""
-    try:
-        number = float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return None if number != number or "_" in str(text) else number
 
 
 class _Parser:

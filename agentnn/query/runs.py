@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from agentnn.query.filters import Expression, Field
+    from agentnn.query.expressions import Expression, Field
 
 View = Literal["active", "deleted", "all"]
 FieldKind = Literal["metric", "param", "tag"]
 
 
-@dataclass(frozen=True, slots=True)
-class OrderBy:
+class OrderBy(NamedTuple):
     """One sort key. Missing values come last in both directions, NaN just before them."""
 
     field: Field
     ascending: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RunQuery:
+class RunQuery(NamedTuple):
     """A question about runs; every store answers it alike.
 
     Attributes:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from agentnn.query.evaluation import natural_order
 from agentnn.query.runs import RunQuery
@@ -27,8 +27,7 @@ MODES = ("max", "min")
 AGGREGATES = ("last", "min", "max", "mean", "first")
 
 
-@dataclass(frozen=True, slots=True)
-class BestQuery:
+class BestQuery(NamedTuple):
     """Which runs are best.
 
     Attributes:
@@ -46,15 +45,14 @@ class BestQuery:
     metric: str
     mode: Mode = "max"
     aggregate: Aggregate = "last"
-    scope: RunQuery = field(default_factory=RunQuery)
+    scope: RunQuery = RunQuery()
     top: int = 1
     include_unfinished: bool = False
     include_children: bool = True
     tally: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Excluded:
+class Excluded(NamedTuple):
     """How many runs in scope could not be best, each counted once, by the first reason that holds."""
 
     unfinished: int = 0
@@ -68,16 +66,14 @@ class Excluded:
         return self.unfinished + self.missing + self.nan + self.infinite
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A run and the value that it is judged by."""
 
     run: Run
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Best:
+class Best(NamedTuple):
     """A store's answer to a :class:`BestQuery`: up to ``top`` + 1 candidates, the best first.
 
     ``considered`` and ``excluded`` are ``None`` unless the query asked for a tally.
@@ -123,7 +119,7 @@ class Verdict:
             "margin": self.margin,
             "runner_up": self.runner_up,
             "considered": self.considered,
-            "excluded": None if self.excluded is None else asdict(self.excluded),
+            "excluded": None if self.excluded is None else self.excluded._asdict(),
         }
 
 

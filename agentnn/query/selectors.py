@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from agentnn.errors import NotFoundError, UsageError
-from agentnn.query.filters import Comparison, Field
+from agentnn.query.expressions import Comparison, Field
 from agentnn.query.runs import RunQuery
 from agentnn.query.selection import BestQuery
 
@@ -54,8 +53,7 @@ class Models(Protocol):
         """The versions of a model, newest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelUri:
+class ModelUri(NamedTuple):
     """``models:/name``, ``models:/name/3``, ``models:/name@champion`` or ``models:/name/Production``, taken apart."""
 
     name: str

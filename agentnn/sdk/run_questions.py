@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from agentnn.errors import UsageError
 from agentnn.query.comparison import Comparison, compare
-from agentnn.query.filters import parse_order
 from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, MODES, BestQuery, verdicts
 from agentnn.query.selectors import find_experiment, find_run, no_run_qualifies, not_found
@@ -78,7 +77,7 @@ class RunQuestions(StoreAccess):
         """Like :meth:`list_runs`, one run after the other, so that memory does not grow with their number."""
         scope = self._scope(experiment, filter, view)
         keys = [order_by] if isinstance(order_by, str) else list(order_by or ())
-        order = tuple(OrderBy(*parse_order(key)) for key in keys)
+        order = _parsed_order(keys)
         self._check_sort_keys(order, scope)
         return self._store.search_runs(RunQuery(scope.experiment_ids, scope.filter, order, limit or None, view))
 
@@ -220,3 +219,11 @@ class RunQuestions(StoreAccess):
 def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise UsageError(f"{what} is {value!r}", hint=f"one of {', '.join(choices)}")
+
+
+def _parsed_order(keys: Sequence[str]) -> tuple[OrderBy, ...]:
+    if not keys:
+        return ()
+    from agentnn.query.filters import parse_order  # as for a filter: most questions have none
+
+    return tuple(OrderBy(*parse_order(key)) for key in keys)

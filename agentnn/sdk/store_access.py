@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agentnn.errors import UsageError
-from agentnn.query.filters import parse_filter
 from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import find_experiment
 from agentnn.settings import Settings
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from agentnn.query.expressions import Expression
     from agentnn.query.runs import View
     from agentnn.stores.base import ModelRegistry, TrackingStore
     from agentnn.stores.mlflow_writer import MlflowWriter
@@ -56,7 +56,7 @@ class StoreAccess:
         names = [experiment] if isinstance(experiment, str) else list(experiment or ())
         names = names or [name for name in (self._environment_experiment(),) if name is not None]
         ids = tuple(dict.fromkeys(find_experiment(name, self._store).experiment_id for name in names))
-        return RunQuery(ids or None, parse_filter(filter_text or ""), view=view)
+        return RunQuery(ids or None, _parsed(filter_text), view=view)
 
     def _environment_experiment(self) -> str | None:
         """The experiment that ``MLFLOW_EXPERIMENT_NAME`` or ``MLFLOW_EXPERIMENT_ID`` names; both must name the same."""
@@ -67,3 +67,13 @@ class StoreAccess:
                 hint="unset one of them",
             )
         return name or identifier
+
+
+def _parsed(text: str | None) -> Expression | None:
+    if not text:
+        return None
+    from agentnn.query.filters import (
+        parse_filter,
+    )  # most questions have no filter, and its patterns take time to compile
+
+    return parse_filter(text)

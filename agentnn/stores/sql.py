@@ -8,6 +8,7 @@ shortcut is in docs/adr/0003: the columns are checked when the file is opened, a
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 _CHUNK = 500
 _FINITE = f"m.is_nan = 0 AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
+_VALUE = (
+    f"CASE WHEN is_nan THEN NULL WHEN value >= {LARGEST!r} THEN 9e999 WHEN value <= {-LARGEST!r} THEN -9e999 "
+    "ELSE CAST(value AS REAL) END"
+)
+"""A metric's value as it was logged: NaN as NULL, and an infinity, which SQL reads out of 9e999, as itself."""
+
 _TOP_STEPS = (64, 1024)
 _SCAN_BELOW_KEYS_PER_RUN = 8
 _NATURAL_ORDER = "r.start_time DESC, r.run_uuid"
@@ -121,11 +128,11 @@ class SqlStore:
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         rows = self._rows(
-            "SELECT value, is_nan, step, timestamp FROM metrics WHERE run_uuid = ? AND key = ? "
+            f"SELECT {_VALUE}, step, timestamp FROM metrics WHERE run_uuid = ? AND key = ? "
             "ORDER BY step, timestamp, value",
             (run_id, key),
         )
-        return [Metric(key, _metric_value(value, is_nan), step, time) for value, is_nan, step, time in rows]
+        return [Metric(key, math.nan if value is None else value, step, time) for value, step, time in rows]
 
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -263,11 +270,11 @@ class SqlStore:
         """Up to a chunk of runs by id, in the order of the ids."""
         names = {run_id: one.name for run_id, one in self._experiments.items()}
         among = one_of("run_uuid", run_ids)
-        metrics: dict[str, dict[str, float]] = {}
-        for run_id, key, value, is_nan in self._rows(
-            f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE {among.text}", among.values
+        metrics: dict[str, dict[str, float]] = defaultdict(dict)
+        for run_id, key, value in self._rows(
+            f"SELECT run_uuid, key, {_VALUE} FROM latest_metrics WHERE {among.text}", among.values
         ):
-            metrics.setdefault(run_id, {})[key] = _metric_value(value, is_nan)
+            metrics[run_id][key] = math.nan if value is None else value
         params, tags = self._texts("params", among), self._texts("tags", among)
         datasets = self._datasets(run_ids)
         runs: dict[str, Run] = {}
@@ -299,12 +306,10 @@ class SqlStore:
         return [runs[run_id] for run_id in run_ids if run_id in runs]
 
     def _texts(self, table: str, among: Sql) -> dict[str, dict[str, str]]:
-        texts: dict[str, dict[str, str]] = {}
-        for run_id, key, value in self._rows(
-            f"SELECT run_uuid, key, value FROM {table} WHERE {among.text}", among.values
-        ):
-            if value is not None:
-                texts.setdefault(run_id, {})[key] = value
+        texts: dict[str, dict[str, str]] = defaultdict(dict)
+        sql = f"SELECT run_uuid, key, value FROM {table} WHERE {among.text} AND value IS NOT NULL"
+        for run_id, key, value in self._rows(sql, among.values):
+            texts[run_id][key] = value
         return texts
 
     def _datasets(self, run_ids: Sequence[str]) -> dict[str, list[DatasetInput]]:
@@ -375,11 +380,3 @@ def _judged_values(query: BestQuery) -> tuple[str, str]:
             "FROM metrics m WHERE m.key = ? GROUP BY m.run_uuid"
         )
     return f"({table}) j", query.metric
-
-
-def _metric_value(value: float, is_nan: int) -> float:
-    if is_nan:
-        return math.nan
-    if value >= LARGEST:
-        return math.inf
-    return -math.inf if value <= -LARGEST else float(value)

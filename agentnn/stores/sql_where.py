@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentnn.query.filters import And, Comparison, Expression, Field, Not, Or
+from agentnn.query.expressions import And, Comparison, Expression, Field, Not, Or
 from agentnn.records import RUN_NAME_TAG
 
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ _TABLES = {"metric": "latest_metrics", "param": "params", "tag": "tags"}
 _COLUMNS = {"run_id": "run_uuid", "user_id": "user_id", "experiment_id": "CAST(r.experiment_id AS TEXT)"}
 
 
-@dataclass(frozen=True, slots=True)
-class Sql:
+class Sql(NamedTuple):
     """A piece of SQL and the values of its placeholders."""
 
     text: str

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from agentnn.errors import AgentNNError, CorruptDataError, NotAStoreError, StoreUnavailable, UsageError
-from agentnn.query.filters import to_number
+from agentnn.query.expressions import to_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,0 +1,37 @@
+"""Building the commands that a command line can mean, and no others."""
+
+from __future__ import annotations
+
+import os
+from copy import copy
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import typer
+
+_COMPLETING = "_AGENTNN_COMPLETE"
+
+
+def needed_part(tree: typer.Typer, words: Sequence[str]) -> typer.Typer:
+    """The part of a tree of commands whose names are among some words; all of it where none is.
+
+    Typer builds every command before it runs one, which would cost as much as the answer. A command can run only if
+    its name stands on the command line, so what is left out here was not meant. Help and completion get the whole.
+    """
+    if "--help" in words or "-h" in words or _COMPLETING in os.environ:
+        return tree
+    groups = [one for one in tree.registered_groups if one.name in words]
+    commands = [one for one in tree.registered_commands if one.name in words]
+    if not groups and not commands:
+        return tree
+    part = copy(tree)
+    part.registered_commands = commands
+    part.registered_groups = []
+    for group in groups:
+        smaller = copy(group)
+        if group.typer_instance is not None:
+            smaller.typer_instance = needed_part(group.typer_instance, words)
+        part.registered_groups.append(smaller)
+    return part
