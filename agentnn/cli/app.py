@@ -47,11 +47,13 @@ def root(
     tracking_uri: Annotated[
         str | None,
         typer.Option(
-            "--tracking-uri", help="Where runs are kept; MLFLOW_TRACKING_URI, .env or sqlite:///mlflow.db otherwise."
+            "--tracking-uri",
+            metavar="URI",
+            help="Where runs are kept; MLFLOW_TRACKING_URI, .env or sqlite:///mlflow.db otherwise.",
         ),
     ] = None,
     env_file: Annotated[
-        str | None, typer.Option("--env-file", help="Read this file instead of the nearest .env.")
+        str | None, typer.Option("--env-file", metavar="FILE", help="Read this file instead of the nearest .env.")
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Name the store, and show the traceback of an error.")] = False,
     version: Annotated[

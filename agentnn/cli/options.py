@@ -9,7 +9,13 @@ from agentnn.cli.render import Output
 from agentnn.sdk.nn_models import ModelManager
 
 OutputOption = Annotated[
-    Output, typer.Option("--output", "-o", help="auto is a table on a terminal, TSV otherwise; id prints identifiers.")
+    Output,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT",
+        help="auto, table, json, jsonl, csv, tsv, md or id. auto is a table on a terminal and TSV otherwise.",
+    ),
 ]
 ColumnsOption = Annotated[
     str | None,
@@ -23,6 +29,7 @@ ExperimentsOption = Annotated[
     typer.Option(
         "--experiment",
         "-e",
+        metavar="EXPERIMENT",
         help="Look only here: a name or an id; may be repeated.",
         autocompletion=completion.experiments,
     ),
@@ -37,10 +44,17 @@ SortOption = Annotated[
     list[str] | None,
     typer.Option("--sort", "-s", help='metrics.loss, or "metrics.loss DESC"; may be repeated.', metavar="KEY"),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many; 0 for all.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=0, metavar="N", help="At most so many; 0 for all.")]
 ViewOption = Annotated[Literal["active", "deleted", "all"], typer.Option("--view", help="Which life-cycle stage.")]
 MetricOption = Annotated[
-    str, typer.Option("--metric", "-m", help="The metric's name, as it was logged.", autocompletion=completion.metrics)
+    str,
+    typer.Option(
+        "--metric",
+        "-m",
+        metavar="METRIC",
+        help="The metric's name, as it was logged.",
+        autocompletion=completion.metrics,
+    ),
 ]
 RunArgument = Annotated[
     str,

@@ -33,11 +33,14 @@ def quickstart(ctx: typer.Context) -> None:
     with _progress_bar() as on_progress:
         result = run_quickstart(manager, on_progress)
     _say_what_came_out(result)
-    root = ctx.find_root().command
+    from agentnn.cli.app import run_command  # which imports this module
+
     for line in _next_commands(result):
         typer.echo(f"\n$ agentnn {line}")
         sys.stdout.flush()
-        root.main(shlex.split(line), prog_name="agentnn", standalone_mode=False, obj=manager)
+        code = run_command(shlex.split(line), manager=manager)
+        if code:
+            raise typer.Exit(code)
 
 
 def _next_commands(result: "QuickstartResult") -> list[str]:

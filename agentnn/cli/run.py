@@ -73,7 +73,7 @@ def best(
     ] = "max",
     experiment: ExperimentsOption = None,
     filter: FilterOption = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="How many runs to show, the best first.")] = 1,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many runs to show, the best first.")] = 1,
     children: Annotated[
         bool, typer.Option("--include-children/--exclude-children", help="Whether nested runs take part.")
     ] = True,
@@ -134,7 +134,7 @@ def history(
     found = manager.get_run(run, experiment=experiment)
     points = manager.get_metric_history(found.run_id, metric)
     if not points:
-        raise not_found(f"metric in the run {found.run_id}", metric, found.metrics)
+        raise not_found("metric", metric, found.metrics, where=f" in the run {found.name or found.run_id}")
     emit(history_view(points), output)
 
 

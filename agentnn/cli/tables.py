@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -45,9 +45,8 @@ def table_of(view: View, console: Console) -> Group | Table:
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_edge=False)
     for index in fitting:
         header = Text(_header(view.columns[index]))
-        table.add_column(
-            header, justify="right" if rows and numeric[index] else "left", no_wrap=True, overflow="ellipsis"
-        )
+        justify: Literal["left", "right"] = "right" if rows and numeric[index] else "left"
+        table.add_column(header, justify=justify, no_wrap=True, overflow="ellipsis", max_width=_WIDEST_CELL)
     for row in rows:
         table.add_row(*(styled(row[index]) for index in fitting))
     if not rows:
@@ -120,20 +119,22 @@ def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, 
     used = 0
     for index, name in enumerate(columns):
         cells = max((len(row[index]) for row in rows), default=0)
-        used += min(_WIDEST_CELL, max(len(_header(name)), cells)) + _GAP
-        if used > width and index >= essential:
-            continue
+        needed = min(_WIDEST_CELL, max(len(_header(name)), cells)) + _GAP
+        if index >= essential and used + needed > width + _GAP:
+            break
+        used += needed
         fitting.append(index)
     return fitting
 
 
 def _header(column: str) -> str:
-    """A column's name for a person: the kind of a metric or param goes without saying."""
-    return visible(column.removeprefix("metrics.").removeprefix("params."))
+    """A column's name for a person: of what kind it is goes without saying."""
+    return visible(column.removeprefix("metrics.").removeprefix("params.").removeprefix("best."))
 
 
 def _left_out_note(left_out: Sequence[str], width: int) -> Text:
-    text = f"and {len(left_out)} more columns: {', '.join(_header(name) for name in left_out)}"
+    many = "column" if len(left_out) == 1 else "columns"
+    text = f"and {len(left_out)} more {many}: {', '.join(_header(name) for name in left_out)}"
     return Text(text if len(text) <= width else text[: width - 1] + "…", style="dim")
 
 

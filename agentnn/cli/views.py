@@ -26,6 +26,9 @@ RUN_FIELDS = (
     "run_id", "name", "experiment_id", "experiment", "status", "lifecycle_stage", "start_time", "end_time",
     "duration_s", "user", "parent_run_id", "artifact_uri",
 )  # fmt: skip
+HEADLINES = ("sharpe_ratio", "total_return", "max_drawdown", "val_loss", "accuracy", "loss")
+"""Metrics that stand before the others in a list of runs: there is seldom room for all."""
+
 EXPERIMENT_COLUMNS = (
     "experiment_id",
     "name",
@@ -57,7 +60,9 @@ def runs_view(runs: Iterable[Run], columns: str | None) -> View:
 def _default_run_columns(runs: Sequence[Run], first: Sequence[str] = ()) -> list[str]:
     metrics, params = (varying_keys(runs, "metrics"), varying_keys(runs, "params"))
     varying = [name for name in ("experiment", "status") if len({getattr(run, name) for run in runs}) > 1]
-    differing = [*(f"metrics.{key}" for key in metrics.differing), *(f"params.{key}" for key in params.differing)]
+    headlines = [key for key in HEADLINES if key in metrics.differing]
+    ordered = dict.fromkeys([*headlines, *metrics.differing])
+    differing = [*(f"metrics.{key}" for key in ordered), *(f"params.{key}" for key in params.differing)]
     same = [*(f"metrics.{key}" for key in metrics.same), *(f"params.{key}" for key in params.same)]
     columns = [
         "run_id",

@@ -139,11 +139,11 @@ def parse_model_uri(text: str) -> ModelUri:
     return ModelUri(name, "version" if last.isdecimal() else "stage", last)
 
 
-def not_found(what: str, name: str, known: Iterable[str], *, listing: str = "") -> NotFoundError:
+def not_found(what: str, name: str, known: Iterable[str], *, where: str = "", listing: str = "") -> NotFoundError:
     """The error for a name that is not there, which offers the nearest ones."""
     near = nearest(name, known)
     hint = f"did you mean {', '.join(near)}?" if near else listing
-    return NotFoundError(f"there is no {what} {name!r}", candidates=near, hint=hint)
+    return NotFoundError(f"there is no {what} {name!r}{where}", candidates=near, hint=hint)
 
 
 def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:

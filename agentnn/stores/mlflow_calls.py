@@ -108,10 +108,20 @@ def _ours(error: Exception, settings: Settings) -> AgentNNError:
         )
     kind = _BY_CODE.get(code, StoreUnavailable)
     if kind is StoreUnavailable:
+        message = _without_python(message)
         return StoreUnavailable(
             f"the store does not answer: {message}", hint="check the tracking URI and that its server runs"
         )
     return kind(message)
+
+
+def _without_python(message: str) -> str:
+    """A failed request as a person would put it: MLflow hands on the names of three Python objects."""
+    head, found, tail = message.partition(" failed with exception ")
+    if not found:
+        return message
+    known = ("Connection refused", "timed out", "Name or service not known", "Connection reset", "too many 5")
+    return f"{head} failed: {next((one for one in known if one in tail), tail[:100])}"
 
 
 def _first_line(text: str, settings: Settings) -> str:

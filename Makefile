@@ -1,0 +1,44 @@
+# Everything a developer or CI does, by name. The environment is made once and made again when its inputs change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INPUTS := pyproject.toml constraints.txt
+
+.PHONY: quickstart test check bench bench-full readme clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/agentnn quickstart
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/check_readme.py
+
+# Rewrite the README's help texts from --help.
+readme: $(VENV)/.installed-dev
+	$(BIN)/python docs/check_readme.py --write
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/run_all.py --small --python "$$($(BIN)/python benchmarks/install_wheel.py)"
+
+bench-full: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/run_all.py --full --python "$$($(BIN)/python benchmarks/install_wheel.py)"
+
+$(VENV)/.installed: $(INPUTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train]"
+	touch $@
+
+$(VENV)/.installed-dev: $(INPUTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $(VENV)/.installed $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
