@@ -1,4 +1,4 @@
-"""What comes back from a store: frozen records, made of the standard library alone.
+"""What comes back from a store: immutable records, made of the standard library alone.
 
 Times are integers, milliseconds since the Unix epoch in UTC, as MLflow keeps them; ``to_dict`` gives the stable
 JSON form, in which times are ISO 8601 and a value that JSON can't hold is ``None`` and named in ``non_finite``.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PARENT_TAG = "mlflow.parentRunId"
 RUN_NAME_TAG = "mlflow.runName"
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def iso_time(milliseconds: int | None) -> str | None:
@@ -37,8 +40,7 @@ def finite_or_none(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Experiment:
+class Experiment(NamedTuple):
     """A named group of runs."""
 
     experiment_id: str
@@ -47,7 +49,7 @@ class Experiment:
     artifact_location: str | None = None
     creation_time: int | None = None
     last_update_time: int | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = _NOTHING
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -163,8 +165,7 @@ class Artifact(NamedTuple):
         return {"path": self.path, "is_dir": self.is_dir, "size": self.size}
 
 
-@dataclass(frozen=True, slots=True)
-class RegisteredModel:
+class RegisteredModel(NamedTuple):
     """A name in the model registry.
 
     ``aliases`` and ``stages`` map to version numbers; a stage that several versions share maps to the newest.
@@ -177,10 +178,10 @@ class RegisteredModel:
     last_updated_time: int | None = None
     latest_version: int | None = None
     version_count: int = 0
-    aliases: Mapping[str, int] = field(default_factory=dict)
-    stages: Mapping[str, int] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    aliases: Mapping[str, int] = _NOTHING
+    stages: Mapping[str, int] = _NOTHING
+    tags: Mapping[str, str] = _NOTHING
+    metrics: Mapping[str, float] = _NOTHING
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -198,8 +199,7 @@ class RegisteredModel:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
+class ModelVersion(NamedTuple):
     """One version of a registered model.
 
     ``run_id`` is the run that made it, where there is one; ``metrics`` are that run's, where they were asked for.
@@ -216,8 +216,8 @@ class ModelVersion:
     user: str | None = None
     creation_time: int | None = None
     last_updated_time: int | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = _NOTHING
+    metrics: Mapping[str, float] = _NOTHING
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

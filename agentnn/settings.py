@@ -107,12 +107,12 @@ def _tracking_uri(
 
 def _default_uri(directory: Path) -> str:
     """MLflow's own default: ``mlflow.db``, or ``mlruns`` when only that holds data. See docs/adr/0002."""
-    if not (directory / DEFAULT_DATABASE).exists() and _holds_runs(directory / DEFAULT_FOLDER):
+    if not (directory / DEFAULT_DATABASE).exists() and holds_runs(directory / DEFAULT_FOLDER):
         return f"./{DEFAULT_FOLDER}"
     return f"sqlite:///{DEFAULT_DATABASE}"
 
 
-def _holds_runs(folder: Path) -> bool:
+def holds_runs(folder: Path) -> bool:
     """Whether a folder is a file store; MLflow also puts the artifacts of a database into ``mlruns``."""
     try:
         with os.scandir(folder) as entries:

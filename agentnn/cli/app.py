@@ -1,5 +1,6 @@
 """The root command, and the one place where errors become messages and exit codes."""
 
+import io
 import os
 import signal
 import sys
@@ -70,6 +71,9 @@ def root(
 
 def main() -> NoReturn:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show a character gets its code instead
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run_command(sys.argv[1:]))
 
 

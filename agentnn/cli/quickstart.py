@@ -1,6 +1,5 @@
 """``agentnn quickstart``: the guided first use."""
 
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ def quickstart(ctx: typer.Context) -> None:
     for line in _next_commands(result):
         typer.echo(f"\n$ agentnn {line}")
         sys.stdout.flush()
-        code = run_command(shlex.split(line), manager=manager)
+        code = run_command(line.split(), manager=manager)
         if code:
             raise typer.Exit(code)
 

@@ -6,7 +6,7 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentnn.cli.text import json_safe, markdown_safe, plain, short, spreadsheet_safe, visible
+from agentnn.cli.text import json_safe, markdown_safe, plain, spreadsheet_safe, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -126,7 +126,7 @@ def _md(view: View, _: bool) -> Iterator[str]:
     yield "| " + " | ".join(markdown_safe(name) for name in view.columns) + " |\n"
     yield "|" + " --- |" * len(view.columns) + "\n"
     for row in view.rows:
-        yield "| " + " | ".join(markdown_safe(short(value)) for value in row.cells) + " |\n"
+        yield "| " + " | ".join(markdown_safe(plain(value)) for value in row.cells) + " |\n"
 
 
 def _id(view: View, _: bool) -> Iterator[str]:

@@ -45,6 +45,7 @@ VERSION_COLUMNS = (
 )  # fmt: skip
 _TIMES = ("start_time", "end_time", "creation_time", "last_update_time", "last_updated_time", "timestamp")
 _SHORT_ID = 8
+_WIDEST_CURVE = 120
 
 
 def runs_view(runs: Iterable[Run], columns: str | None) -> View:
@@ -111,7 +112,7 @@ def history_view(history: Sequence[Metric]) -> View:
     def picture(console: Console) -> RenderableType:
         from agentnn.cli.pictures import history_picture
 
-        return history_picture(history, console.width)
+        return history_picture(history, min(console.width, _WIDEST_CURVE))
 
     return View(columns, (Row(cells(point), str(point.step), point.to_dict) for point in history), picture=picture)
 

@@ -84,8 +84,7 @@ class Best(NamedTuple):
     excluded: Excluded | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Why a run is where it is in a ranking.
 
     Attributes:

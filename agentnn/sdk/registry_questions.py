@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import NotFoundError
@@ -32,7 +31,7 @@ class RegistryQuestions(StoreAccess):
             one.name: one.run_id for model in models for one in self._registry.list_model_versions(model.name)[:1]
         }
         metrics = self._metrics_of(list(newest.values()))
-        return [replace(one, metrics=metrics.get(newest.get(one.name), {})) for one in models]
+        return [one._replace(metrics=metrics.get(newest.get(one.name), {})) for one in models]
 
     def get_model(self, name: str) -> RegisteredModel:
         """One registered model.
@@ -62,7 +61,7 @@ class RegistryQuestions(StoreAccess):
                 raise not_found("model", name, known, listing="agentnn model list")
         if with_metrics:
             metrics = self._metrics_of([one.run_id for one in versions])
-            versions = [replace(one, metrics=metrics.get(one.run_id, {})) for one in versions]
+            versions = [one._replace(metrics=metrics.get(one.run_id, {})) for one in versions]
         return versions
 
     def get_model_version(self, name: str, version: str | int | None = None) -> ModelVersion:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from agentnn.errors import AgentNNWarning, StoreUnavailable, UsageError
-from agentnn.settings import redact
+from agentnn.settings import holds_runs, redact
+from agentnn.stores.artifacts import local_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,7 +127,7 @@ def _checked(uri: str) -> str:
             return uri
         return _checked_folder(uri, Path(uri))
     if uri.startswith("file:"):
-        return _checked_folder(uri, Path(uri.removeprefix("file:").replace("//", "/")))
+        return _checked_folder(uri, local_folder(uri) or Path(uri))
     dialect = scheme.lower().partition("+")[0]
     if dialect in _DATABASES or dialect in _MLFLOW_SCHEMES or _is_plugin(scheme):
         return uri
@@ -142,7 +143,7 @@ def _checked(uri: str) -> str:
 def _checked_folder(uri: str, folder: Path) -> str:
     if folder.is_file():
         raise UsageError(f"{uri} is a file, not a folder of runs", hint=f"for a database write sqlite:///{folder}")
-    if not folder.is_dir():
+    if not holds_runs(folder):  # MLflow would make it into a store
         raise StoreUnavailable(f"there is no store at {uri}", hint="check --tracking-uri or MLFLOW_TRACKING_URI")
     return uri
 

@@ -92,7 +92,7 @@ def _translated(settings: Settings) -> Iterator[None]:
         raise StoreUnavailable(f"the store refused: {_first_line(str(error), settings)}") from error
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"{error.name} is not installed; this store needs it", hint=f"pip install {_driver(error.name)}"
+            f"{error.name} is not installed, and this needs it", hint=f"pip install {_driver(error.name)}"
         ) from error
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import NotFoundError, UsageError
+from agentnn.errors import NotFoundError, StoreUnavailable, UsageError
 from agentnn.query.evaluation import matches, sorted_runs
 from agentnn.query.runs import RunQuery
 from agentnn.query.selection import Best, aggregate_history, rank
 from agentnn.records import PARENT_TAG, Artifact, DatasetInput, Experiment, Metric, ModelVersion, RegisteredModel, Run
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.sql_where import LARGEST
+from agentnn.stores.sqlite_file import schema_revision, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,23 +40,28 @@ def make_client(uri: str, settings: Settings, *, read: bool = True) -> MlflowCli
         return MlflowClient(tracking_uri=uri, registry_uri=settings.registry_uri)
 
 
-def refuse_old_schema(uri: str) -> None:
-    """Refuse to write to a SQLite database that MLflow would first migrate without asking.
+def check_before_writing(uri: str) -> None:
+    """Look at a SQLite path before MLflow does, which retries for minutes and migrates without asking.
 
     Raises:
-        UsageError: The database exists and its schema is not the installed MLflow's.
+        StoreUnavailable: The folder is not there, or the place can't be written to.
+        CorruptDataError, NotAStoreError: There is something else at the path.
+        UsageError: The database's schema is not the installed MLflow's.
     """
-    from agentnn.stores.sqlite_file import sqlite_path
-
+    if not uri.lower().startswith("sqlite"):
+        return
     path = sqlite_path(uri)
+    place = path if path.exists() else path.parent
+    if not place.exists():
+        raise StoreUnavailable(f"there is no folder {place}", hint="make it, or check the tracking URI")
+    if not os.access(place, os.W_OK):
+        raise StoreUnavailable(f"{place} can't be written to", hint="check its permissions")
     if path.exists() and path.stat().st_size:
         _refuse_to_migrate(uri)
 
 
 def _refuse_to_migrate(uri: str) -> None:
     from mlflow.store.db.utils import _get_latest_schema_revision
-
-    from agentnn.stores.sqlite_file import schema_revision, sqlite_path
 
     path = sqlite_path(uri)
     found, wanted = schema_revision(path), _get_latest_schema_revision()

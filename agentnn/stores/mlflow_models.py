@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import CorruptDataError, NotFoundError, UnsafeError
+from agentnn.errors import AgentNNError, CorruptDataError, NotFoundError, UnsafeError
 from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import mlflow_call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from agentnn.settings import Settings
 
@@ -91,13 +92,10 @@ def load_pyfunc(folder: Path, settings: Settings, *, trust: bool) -> Any:
             f"loading the model in {folder} runs code that it brings along ({flavors})",
             hint="if you know who made it: --trust",
         )
-    with mlflow_call(settings):
+    with mlflow_call(settings), _foreign_code(f"the model in {folder} can't be loaded"):
         import mlflow.pyfunc
 
-        try:
-            return mlflow.pyfunc.load_model(str(folder))
-        except (OSError, RuntimeError, ValueError, KeyError, AttributeError) as error:
-            raise CorruptDataError(f"the model in {folder} can't be loaded: {error}") from error
+        return mlflow.pyfunc.load_model(str(folder))
 
 
 def check_model(uri: str, folder: Path, settings: Settings, *, trust: bool) -> ModelCheck:
@@ -110,7 +108,8 @@ def check_model(uri: str, folder: Path, settings: Settings, *, trust: bool) -> M
     model = load_pyfunc(folder, settings, trust=trust)
     load_s = time.perf_counter() - started
     example = model.input_example
-    prediction = None if example is None else model.predict(example)
+    with _foreign_code(f"the model in {folder} loads, but fails on its own input example"):
+        prediction = None if example is None else model.predict(example)
     sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
     signature = model.metadata.signature
     return ModelCheck(
@@ -124,6 +123,17 @@ def check_model(uri: str, folder: Path, settings: Settings, *, trust: bool) -> M
         example_rows=None if example is None else len(example),
         prediction=_plain(prediction),
     )
+
+
+@contextmanager
+def _foreign_code(failure: str) -> Iterator[None]:
+    """Run code that came with a model: it may raise anything, and whatever it is means that the model is unusable."""
+    try:
+        yield
+    except (AgentNNError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary to code that is not ours
+        raise CorruptDataError(f"{failure}: {type(error).__name__}: {error}") from error
 
 
 def _description(folder: Path) -> Mapping[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import AgentNNError, ConflictError
+from agentnn.errors import AgentNNError, ConflictError, NotFoundError
 from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.mlflow_client import make_client, refuse_old_schema
+from agentnn.stores.mlflow_client import check_before_writing, make_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,19 +28,18 @@ class MlflowWriter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        if settings.tracking_uri.lower().startswith("sqlite"):
-            refuse_old_schema(settings.tracking_uri)
+        check_before_writing(settings.tracking_uri)
         self._client: MlflowClient = make_client(settings.tracking_uri, settings, read=False)
 
     def ensure_experiment(self, name: str) -> str:
-        """The id of the experiment with this name; it is made when there is none.
+        """The id of the experiment with this name, or else with this id; it is made when there is neither.
 
         Raises:
             ConflictError: A deleted experiment holds the name.
         """
-        with mlflow_call(self._settings, read=False):
-            found = self._client.get_experiment_by_name(name)
-            if found is None:
+        found = self._find_experiment(name)
+        if found is None:
+            with mlflow_call(self._settings, read=False):
                 return str(self._client.create_experiment(name))
         if found.lifecycle_stage != "active":
             raise ConflictError(
@@ -47,6 +47,14 @@ class MlflowWriter:
                 hint=f"restore it: mlflow experiments restore -x {found.experiment_id}",
             )
         return str(found.experiment_id)
+
+    def _find_experiment(self, name: str) -> Any:
+        with mlflow_call(self._settings, read=False):
+            found = self._client.get_experiment_by_name(name)
+        if found is None and name.isdecimal():
+            with suppress(NotFoundError), mlflow_call(self._settings, read=False):
+                return self._client.get_experiment(name)
+        return found
 
     def write_run(self, experiment_id: str, run: NewRun) -> str:
         """Write a run; it is marked FAILED when something of it can't be written.
@@ -83,9 +91,9 @@ class MlflowWriter:
         Returns:
             The version number.
         """
+        with suppress(ConflictError), mlflow_call(self._settings, read=False):  # it may be there already
+            self._client.create_registered_model(name)
         with mlflow_call(self._settings, read=False):
-            if not self._client.search_registered_models(f"name = '{name}'", max_results=1):
-                self._client.create_registered_model(name)
             root = self._client.get_run(run_id).info.artifact_uri
             version = self._client.create_model_version(name, f"{root}/{artifact_path}", run_id)
             if alias is not None:

@@ -206,7 +206,7 @@ def _translated(error: sqlite3.Error, path: Path) -> AgentNNError:
         return StoreUnavailable(
             f"{path} is locked by another process; gave up after {LOCK_TIMEOUT_S:g} s", hint="try again when it is done"
         )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return CorruptDataError(f"{path} is damaged: {error}", hint="restore a backup, or try: sqlite3 FILE .recover")
     if code == sqlite3.SQLITE_READONLY:
         return StoreUnavailable(
