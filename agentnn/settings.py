@@ -22,7 +22,7 @@ DEFAULT_FOLDER = "mlruns"
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """What a process needs to know before it opens a store.
 
@@ -41,7 +41,10 @@ class Settings:
     experiment_name: str | None = None
     experiment_id: str | None = None
     workspace: str = "default"
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    credentials: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Settings({redact(self.tracking_uri)!r}, source={self.tracking_uri_source!r})"
 
     @classmethod
     def load(
@@ -86,7 +89,7 @@ def redact(text: str, secrets: Mapping[str, str] | None = None) -> str:
     """A text without the passwords in its URIs, and without the given secret values."""
     for secret in sorted((secrets or {}).values(), key=len, reverse=True):
         text = text.replace(secret, "***")
-    return re.sub(r"(\b[a-zA-Z][\w+.-]*://)[^\s/@'\"]*(?<!\*)@", r"\1***@", text)
+    return re.sub(r"(\b[a-zA-Z][\w+.-]*://)[^\s/'\"]*(?<!\*)@", r"\1***@", text)
 
 
 def _tracking_uri(

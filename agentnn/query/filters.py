@@ -61,7 +61,8 @@ _ATTRIBUTE_ALIASES = {
     "user": "user_id",
 }
 _ORDERED = ("<", "<=", ">", ">=")
-_MAX_DEPTH = 100
+_MAX_DEPTH = 20
+"""As deep as SQLite's parser, whose stack holds 100 entries, follows in any case."""
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])")
 _INFINITY = re.compile(r"[+-]?inf(?:inity)?(?!\w)", re.IGNORECASE)
@@ -145,13 +146,14 @@ class _Parser:
         negated = False
         while self.keyword("NOT"):
             negated = not negated
-        expression = self._group() if self._symbol("(") else self._comparison()
+        expression = self._group() if self.text.startswith("(", self.position) else self._comparison()
         return Not(expression) if negated else expression
 
     def _group(self) -> Expression:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise self._error(f"more than {_MAX_DEPTH} nested parentheses")
+        self._expect_symbol("(")
         expression = self._disjunction()
         self._expect_symbol(")")
         self.depth -= 1
@@ -247,7 +249,8 @@ class _Parser:
             raise self._error("true and false are compared with = and != only", at=start)
         if field.kind in ("attribute", "dataset") and not isinstance(value, str):
             raise self._error(f"{field} is text: quote the value", at=start, hint=f"{field} {operator} 'value'")
-        if isinstance(value, str) and operator in _ORDERED and (number := to_number(value)) is not None:
+        as_number = field.kind in ("param", "tag") and operator in _ORDERED and isinstance(value, str)
+        if as_number and (number := to_number(str(value))) is not None:
             value = number
         return Comparison(field, operator, value)
 
@@ -277,7 +280,7 @@ class _Parser:
         if operator in ("=~", "!~"):
             try:
                 re.compile(value)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise self._error(f"bad regular expression: {error}", at=start) from None
         return value
 
@@ -372,9 +375,8 @@ class _Parser:
             self.position = match.end()
 
     def _found(self) -> str:
-        if self.at_end():
-            return "the end"
-        return repr(self.text[self.position :].split(maxsplit=1)[0][:20])
+        words = self.text[self.position :].split(maxsplit=1)
+        return repr(words[0][:20]) if words else "the end"
 
     def _error(self, message: str, *, at: int | None = None, hint: str = "") -> FilterError:
         position = self.position if at is None else at
@@ -390,8 +392,5 @@ def _is_numeric(field: Field) -> bool:
 
 def _exact_number(text: str) -> float:
     """A number; a whole one that fits 64 bits stays an ``int``, so that times and large params compare exactly."""
-    try:
-        number: float = int(text)
-    except ValueError:
-        number = float(text)
-    return number if abs(number) < 2**63 else float(number)
+    number = float(text)
+    return int(text) if text.lstrip("+-").isdigit() and abs(number) < 2**63 else number

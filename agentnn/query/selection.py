@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from agentnn.query.evaluation import natural_order
 from agentnn.query.runs import RunQuery
-from agentnn.records import Run
+from agentnn.records import Run, finite_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -115,7 +115,7 @@ class Verdict(NamedTuple):
             "aggregate": self.aggregate,
             "value": self.value,
             "rank": self.rank,
-            "margin": self.margin,
+            "margin": finite_or_none(self.margin),
             "runner_up": self.runner_up,
             "considered": self.considered,
             "excluded": None if self.excluded is None else self.excluded._asdict(),
@@ -204,7 +204,8 @@ def aggregate_history(history: Sequence[Metric], aggregate: Aggregate) -> float 
             return None
         return math.inf if any(math.isinf(point.value) for point in history) else math.nan
     if aggregate == "mean":
-        return math.fsum(finite) / len(finite)
+        # Halved ten times on the way, which is exact, so that no sum of large values overflows.
+        return math.fsum(value / 1024 for value in finite) / len(finite) * 1024
     if aggregate == "min":
         return min(finite)
     if aggregate == "max":

@@ -374,9 +374,10 @@ def _judged_values(query: BestQuery) -> tuple[str, str]:
         )
         table = f"SELECT run_uuid, value, infinite FROM ({table}) WHERE place = 1"
     else:
-        function = {"mean": "avg", "min": "min", "max": "max"}[query.aggregate]
+        # The mean is halved ten times on the way, which is exact, so that no sum of large values overflows.
+        judge = {"mean": "avg({} / 1024) * 1024", "min": "min({})", "max": "max({})"}[query.aggregate].format(finite)
         table = (
-            f"SELECT m.run_uuid, {function}({finite}) AS value, max({infinite}) AS infinite "
+            f"SELECT m.run_uuid, {judge} AS value, max({infinite}) AS infinite "
             "FROM metrics m WHERE m.key = ? GROUP BY m.run_uuid"
         )
     return f"({table}) j", query.metric

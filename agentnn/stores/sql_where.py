@@ -48,7 +48,7 @@ def where(expression: Expression) -> Sql:
         case And(parts):
             return _joined([where(part) for part in parts], "AND")
         case Or(parts):
-            return _joined([where(part) for part in parts], "OR")
+            return _joined([where(part) for part in _gathered(parts)], "OR")
         case Not(part):
             inner = where(part)
             return Sql(f"NOT ({inner.text})", inner.values)
@@ -94,16 +94,46 @@ def attribute_column(name: str) -> str:
     return column if "(" in column else f"r.{column}"
 
 
+def _gathered(parts: Sequence[Expression]) -> list[Expression]:
+    """The parts of an OR with what is one field's equalities made into one IN, which an index can answer."""
+    equalities: dict[Field, list[str | float]] = {}
+    others: list[Expression] = []
+    for part in parts:
+        value = part.value if isinstance(part, Comparison) and part.operator == "=" else None
+        if isinstance(part, Comparison) and isinstance(value, (str, float, int)) and not isinstance(value, bool):
+            equalities.setdefault(part.field, []).append(value)
+        else:
+            others.append(part)
+    return [Comparison(field, "IN", tuple(values)) for field, values in equalities.items()] + others
+
+
 def _joined(parts: list[Sql], word: str) -> Sql:
-    """Conditions joined as a balanced tree: SQLite refuses expressions more than 1000 levels deep."""
+    """Conditions joined so that SQLite follows: it takes 1000 levels of expression and a parser stack of 100 entries.
+
+    The tree is balanced, and the deepest part comes first, since what stands before it would wait on that stack.
+    """
+    parts = sorted(parts, key=lambda part: -_depth(part.text))
     while len(parts) > 1:
+        pairs = [parts[index : index + 2] for index in range(0, len(parts), 2)]
         parts = [
             Sql(f"({pair[0].text} {word} {pair[1].text})", pair[0].values + pair[1].values)
             if len(pair) == 2
             else pair[0]
-            for pair in (parts[index : index + 2] for index in range(0, len(parts), 2))
+            for pair in pairs
         ]
     return parts[0]
+
+
+def _depth(text: str) -> int:
+    """How deeply the parentheses of a piece of SQL are nested."""
+    deepest = depth = 0
+    for char in text:
+        if char == "(":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char == ")":
+            depth -= 1
+    return deepest
 
 
 def _attribute(comparison: Comparison) -> Sql:

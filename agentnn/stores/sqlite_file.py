@@ -25,6 +25,7 @@ LOCK_TIMEOUT_S = 5.0
 
 _MAGIC = b"SQLite format 3\x00"
 _WAL_MODE = 2
+_LIMITS = ("stack overflow", "too large", "too many", "too deep", "too complex", "string or blob too big")
 
 REQUIRED = {
     "experiments": {"experiment_id", "name", "artifact_location", "lifecycle_stage"},
@@ -208,6 +209,10 @@ def _translated(error: sqlite3.Error, path: Path) -> AgentNNError:
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return CorruptDataError(f"{path} is damaged: {error}", hint="restore a backup, or try: sqlite3 FILE .recover")
+    if any(limit in str(error) for limit in _LIMITS):
+        return UsageError(
+            f"the question is too complex for SQLite: {error}", hint="a filter with fewer or flatter parts"
+        )
     if code == sqlite3.SQLITE_READONLY:
         return StoreUnavailable(
             f"{path} was left in the middle of a write by a process that died",
