@@ -166,11 +166,13 @@ class MlflowClientStore:
             )
         if not experiment_ids:
             return
+        all_are_wanted = query.filter is None and not query.order_by
+        size = min(_PAGE, query.limit or _PAGE) if all_are_wanted else _PAGE
         token = None
         while True:
             with mlflow_call(self._settings):
                 page = self._client.search_runs(
-                    list(experiment_ids), run_view_type=_view_type(query.view), max_results=_PAGE, page_token=token
+                    list(experiment_ids), run_view_type=_view_type(query.view), max_results=size, page_token=token
                 )
             yield from (_run(one, names) for one in page)
             token = page.token
