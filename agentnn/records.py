@@ -72,6 +72,11 @@ class DatasetInput(NamedTuple):
     context: str | None = None
 
 
+def non_finite_keys(metrics: Mapping[str, float]) -> list[str]:
+    """The names of the metrics that are NaN or infinite, sorted."""
+    return sorted(key for key, value in metrics.items() if not math.isfinite(value))
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One training run.
@@ -110,7 +115,7 @@ class Run:
     @property
     def non_finite(self) -> list[str]:
         """The names of the metrics that are NaN or infinite."""
-        return sorted(key for key, value in self.metrics.items() if not math.isfinite(value))
+        return non_finite_keys(self.metrics)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: the whole record, a stable contract."""
@@ -196,6 +201,7 @@ class RegisteredModel(NamedTuple):
             "stages": dict(self.stages),
             "tags": dict(self.tags),
             "metrics": {key: finite_or_none(value) for key, value in self.metrics.items()},
+            "non_finite": non_finite_keys(self.metrics),
         }
 
 
@@ -235,4 +241,5 @@ class ModelVersion(NamedTuple):
             "last_updated_time": iso_time(self.last_updated_time),
             "tags": dict(self.tags),
             "metrics": {key: finite_or_none(value) for key, value in self.metrics.items()},
+            "non_finite": non_finite_keys(self.metrics),
         }

@@ -86,10 +86,18 @@ class Settings:
 
 
 def redact(text: str, secrets: Mapping[str, str] | None = None) -> str:
-    """A text without the passwords in its URIs, and without the given secret values."""
+    """A text without the passwords in its URIs, and without the given secret values.
+
+    Everything between ``://`` and the last ``@`` of a word goes, since a password may hold what it should have quoted;
+    only the paths of ``sqlite:`` and ``file:`` URIs may hold an ``@`` of their own. So do values of options such as
+    ``password=`` and ``token=``.
+    """
     for secret in sorted((secrets or {}).values(), key=len, reverse=True):
         text = text.replace(secret, "***")
-    return re.sub(r"(\b[a-zA-Z][\w+.-]*://)[^\s/'\"]*(?<!\*)@", r"\1***@", text)
+    text = re.sub(r"\b((?!sqlite|file)[a-zA-Z][\w+.-]*://)\S*@", r"\1***@", text)
+    return re.sub(
+        r"([?&;]\w*(?:passw(?:or)?d|pwd|token|secret|api_?key)=)[^\s&;]*", r"\1***", text, flags=re.IGNORECASE
+    )
 
 
 def _tracking_uri(

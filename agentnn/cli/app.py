@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,6 +16,7 @@ from typer.exceptions import TyperException
 from agentnn import __version__
 from agentnn.cli import experiment, model, quickstart, run
 from agentnn.cli.command_tree import needed_part
+from agentnn.cli.render import ReaderGone
 from agentnn.cli.text import visible
 from agentnn.errors import AgentNNError, AgentNNWarning, UsageError
 from agentnn.sdk.nn_models import ModelManager
@@ -71,6 +73,8 @@ def root(
 
 def main() -> NoReturn:
     """The console script."""
+    if sys.stdout is None:  # it was closed before we were started
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - it lives as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show a character gets its code instead
             stream.reconfigure(errors="backslashreplace")
@@ -97,8 +101,8 @@ def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None
             code = command.main(list(arguments), prog_name="agentnn", standalone_mode=False, obj=manager)
             sys.stdout.flush()
             return code if isinstance(code, int) else 0
-        except BrokenPipeError:
-            # The reader, such as head, has all it wanted. Python would complain once more when it closes the stream.
+        except (ReaderGone, BrokenPipeError):
+            # Python would complain once more when it closes the stream.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except (KeyboardInterrupt, typer.Abort):

@@ -1,5 +1,6 @@
 """Shell completion from the live store. It fails silently: a shell is no place for an error message."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -69,10 +70,16 @@ def _matching(ctx: typer.Context, incomplete: str, names: Callable[["ModelManage
     from agentnn.sdk.nn_models import ModelManager
 
     root = ctx.find_root().params
-    with suppress(AgentNNError, OSError):
+    with suppress(AgentNNError, OSError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         manager = ModelManager(root.get("tracking_uri"), env_file=root.get("env_file"))
-        return [name for name in names(manager) if name.startswith(incomplete) and name.isprintable()]
+        return [name for name in names(manager) if name.startswith(incomplete) and _is_harmless(name)]
     return []
+
+
+def _is_harmless(name: str) -> bool:
+    """Whether a shell takes a name as one word and does nothing with it; it would run ``$(…)``."""
+    return all(char.isalnum() or char in "_@%+=:,./-" for char in name)
 
 
 def _experiment(ctx: typer.Context) -> list[str] | None:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
+class ReaderGone(Exception):
+    """Who reads our output, such as ``head``, has all it wanted.
+
+    A ``BrokenPipeError`` would say the same, but Click ends the process with code 1 when it sees one.
+    """
+
+
 class Output(StrEnum):
     """The formats of ``--output``."""
 
@@ -77,9 +84,12 @@ def emit(view: View, output: Output, *, formulas: bool = False) -> None:
     if output is Output.table:
         _print_table(view)
         return
-    for line in _FORMATS[output](view, formulas):
-        stream.write(line)
-    stream.flush()
+    try:
+        for line in _FORMATS[output](view, formulas):
+            stream.write(line)
+        stream.flush()
+    except BrokenPipeError as error:
+        raise ReaderGone from error
 
 
 def _json(view: View, _: bool) -> Iterator[str]:
@@ -153,4 +163,7 @@ def _print_table(view: View) -> None:
     from agentnn.cli.tables import make_console, table_of
 
     console = make_console()
-    console.print(view.picture(console) if view.picture is not None else table_of(view, console))
+    try:
+        console.print(view.picture(console) if view.picture is not None else table_of(view, console))
+    except BrokenPipeError as error:
+        raise ReaderGone from error
