@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentnn.errors import UsageError
+from agentnn.errors import AgentNNWarning, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 DEFAULT_DATABASE = "mlflow.db"
 DEFAULT_FOLDER = "mlruns"
@@ -42,6 +43,17 @@ class Settings:
     experiment_id: str | None = None
     workspace: str = "default"
     credentials: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """What must never be shown: the credentials, and the passwords in the URIs."""
+        found = {name: value for name, value in self.credentials.items() if not name.endswith("USERNAME")}
+        for name in ("tracking_uri", "registry_uri"):
+            before, at, _ = getattr(self, name).partition("://")[2].rpartition("@")
+            _, colon, password = before.partition(":")
+            if at and colon and password and not self.tracking_uri.startswith(("sqlite", "file")):
+                found[name] = password
+        return found
 
     def __repr__(self) -> str:
         return f"Settings({redact(self.tracking_uri)!r}, source={self.tracking_uri_source!r})"
@@ -71,7 +83,7 @@ class Settings:
         environ = os.environ if environ is None else environ
         directory = Path.cwd() if directory is None else directory
         file = Path(env_file) if env_file is not None else _nearest_env_file(directory)
-        from_file = {} if file is None else _read_env_file(file)
+        from_file = {} if file is None else _read_env_file(file, optional=env_file is None)
         merged = {**from_file, **{key: value for key, value in environ.items() if value}}
         uri, source = _tracking_uri(tracking_uri, environ, from_file, file, directory)
         return cls(
@@ -85,14 +97,14 @@ class Settings:
         )
 
 
-def redact(text: str, secrets: Mapping[str, str] | None = None) -> str:
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """A text without the passwords in its URIs, and without the given secret values.
 
     Everything between ``://`` and the last ``@`` of a word goes, since a password may hold what it should have quoted;
     only the paths of ``sqlite:`` and ``file:`` URIs may hold an ``@`` of their own. So do values of options such as
     ``password=`` and ``token=``.
     """
-    for secret in sorted((secrets or {}).values(), key=len, reverse=True):
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     text = re.sub(r"\b((?!sqlite|file)[a-zA-Z][\w+.-]*://)\S*@", r"\1***@", text)
     return re.sub(
@@ -111,8 +123,8 @@ def _tracking_uri(
         return str(given), "option"
     if environ.get("MLFLOW_TRACKING_URI"):
         return environ["MLFLOW_TRACKING_URI"], "MLFLOW_TRACKING_URI"
-    if from_file.get("MLFLOW_TRACKING_URI"):
-        return from_file["MLFLOW_TRACKING_URI"], str(file)
+    if file is not None and from_file.get("MLFLOW_TRACKING_URI"):
+        return _beside(file, from_file["MLFLOW_TRACKING_URI"]), str(file)
     return _default_uri(directory), "default"
 
 
@@ -136,15 +148,26 @@ def _nearest_env_file(directory: Path) -> Path | None:
     return next((file for one in (directory, *directory.parents) if (file := one / ".env").is_file()), None)
 
 
-def _read_env_file(file: Path) -> dict[str, str]:
+def _beside(file: Path, uri: str) -> str:
+    """A URI out of a file: a relative path in it starts at the file, which is found from the folders below it too."""
+    database = "sqlite:///"
+    if uri.startswith(database) and not uri.startswith((f"{database}/", f"{database}:")):
+        return f"{database}{file.parent.absolute() / uri.removeprefix(database)}"
+    if ":" not in uri and not Path(uri).is_absolute():
+        return str(file.parent.absolute() / uri)
+    return uri
+
+
+def _read_env_file(file: Path, *, optional: bool) -> dict[str, str]:
     from dotenv import dotenv_values  # 30 ms, and most directories have no .env
 
     try:
-        text_values = dotenv_values(file, encoding="utf-8") if file.is_file() else None
+        values = dotenv_values(file, encoding="utf-8") if file.is_file() else None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{file} can't be read: {error}", hint="check the file, or name another with --env-file"
-        ) from error
-    if text_values is None:
+        if optional:  # nobody asked for this file
+            warnings.warn(f"{file} can't be read and is left out: {error}", AgentNNWarning, stacklevel=3)
+            return {}
+        raise UsageError(f"{file} can't be read: {error}", hint="check --env-file") from error
+    if values is None:
         raise UsageError(f"there is no file {file}", hint="check --env-file")
-    return {key: value for key, value in text_values.items() if value}
+    return {key: value for key, value in values.items() if value}

@@ -1,12 +1,13 @@
 """The root command, and the one place where errors become messages and exit codes."""
 
 import io
+import itertools
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,6 +17,7 @@ from typer.exceptions import TyperException
 from agentnn import __version__
 from agentnn.cli import experiment, model, quickstart, run
 from agentnn.cli.command_tree import needed_part
+from agentnn.cli.completion import mend_bash_words
 from agentnn.cli.render import ReaderGone
 from agentnn.cli.text import visible
 from agentnn.errors import AgentNNError, AgentNNWarning, UsageError
@@ -24,6 +26,10 @@ from agentnn.settings import redact
 
 _ISSUES = "https://github.com/agentnn/agentnn/issues"
 _INTERRUPTED = 128 + signal.SIGINT
+_ROOT_OPTIONS = ("--tracking-uri", "--env-file", "--debug")
+
+_secrets: set[str] = set()
+"""Passwords and tokens that this process has met; no message shows them."""
 
 app = typer.Typer(
     name="agentnn",
@@ -66,6 +72,7 @@ def root(
     """Ask an MLflow store about experiments, runs and models, in a quarter of a second."""
     if ctx.obj is None:
         ctx.obj = ModelManager(tracking_uri, env_file=env_file)
+        _secrets.update(ctx.obj.settings.secrets.values())
     if debug:
         settings = ctx.obj.settings
         _say(f"debug: store {redact(settings.tracking_uri)} (from {settings.tracking_uri_source})")
@@ -78,7 +85,14 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show a character gets its code instead
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run_command(sys.argv[1:]))
+    kept_by_shell = mend_bash_words()
+    if not kept_by_shell:
+        sys.exit(run_command(sys.argv[1:]))
+    with redirect_stdout(io.StringIO()) as completions, suppress(SystemExit):
+        run_command(sys.argv[1:])
+    for line in completions.getvalue().splitlines():
+        typer.echo(line.removeprefix(kept_by_shell))
+    sys.exit(0)
 
 
 def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None) -> int:
@@ -91,7 +105,7 @@ def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None
     Returns:
         The exit code.
     """
-    debug = "--debug" in arguments
+    debug = "--debug" in _before_the_group(arguments)
     command = typer.main.get_command(needed_part(app, arguments))
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
@@ -100,6 +114,8 @@ def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None
             _check_encoding(arguments)
             code = command.main(list(arguments), prog_name="agentnn", standalone_mode=False, obj=manager)
             sys.stdout.flush()
+            if code == _INTERRUPTED:
+                _say("interrupted")
             return code if isinstance(code, int) else 0
         except (ReaderGone, BrokenPipeError):
             # Python would complain once more when it closes the stream.
@@ -121,7 +137,7 @@ def _report(error: Exception, arguments: Sequence[str], debug: bool) -> int:
     if isinstance(error, AgentNNError):
         message, hint, code = error.message, error.hint, error.exit_code
     elif isinstance(error, TyperException):
-        message, hint, code = _parser_message(error), _usage_hint(error), 2
+        message, hint, code = _parser_message(error), _usage_hint(error, arguments), 2
         if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its help is the message
             _say(message, keep="\n")
             return code
@@ -140,9 +156,17 @@ def _parser_message(error: TyperException) -> str:
     return str(getattr(error, "format_message", error.__str__)())
 
 
-def _usage_hint(error: Exception) -> str:
+def _usage_hint(error: Exception, arguments: Sequence[str]) -> str:
+    misplaced = next((one for one in _ROOT_OPTIONS if one in str(error)), None)
+    if misplaced is not None and misplaced not in _before_the_group(arguments):
+        return f"{misplaced} stands before the group: agentnn {misplaced} … run list"
     context = getattr(error, "ctx", None)
     return f"{context.command_path} --help" if context is not None else "agentnn --help"
+
+
+def _before_the_group(arguments: Sequence[str]) -> list[str]:
+    groups = {group.name for group in app.registered_groups}
+    return list(itertools.takewhile(lambda word: word not in groups, arguments))
 
 
 def _one_line(text: str) -> str:
@@ -150,12 +174,7 @@ def _one_line(text: str) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    secrets = {
-        key: value
-        for key, value in os.environ.items()
-        if key.startswith("MLFLOW_TRACKING_") and key.endswith(("PASSWORD", "TOKEN")) and value
-    }
-    return redact(text, secrets)
+    return redact(text, _secrets)
 
 
 def _check_encoding(arguments: Sequence[str]) -> None:
@@ -172,7 +191,3 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: object, *
 def _say(text: str, *, keep: str = "") -> None:
     with suppress(OSError):  # nobody may be listening
         typer.echo(visible(text, keep=keep), err=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,12 +6,12 @@ import os
 from copy import copy
 from typing import TYPE_CHECKING
 
+from agentnn.cli.completion import COMPLETING
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import typer
-
-_COMPLETING = "_AGENTNN_COMPLETE"
 
 
 def needed_part(tree: typer.Typer, words: Sequence[str]) -> typer.Typer:
@@ -20,7 +20,7 @@ def needed_part(tree: typer.Typer, words: Sequence[str]) -> typer.Typer:
     Typer builds every command before it runs one, which would cost as much as the answer. A command can run only if
     its name stands on the command line, so what is left out here was not meant. Help and completion get the whole.
     """
-    if "--help" in words or "-h" in words or _COMPLETING in os.environ:
+    if "--help" in words or "-h" in words or COMPLETING in os.environ:
         return tree
     groups = [one for one in tree.registered_groups if one.name in words]
     commands = [one for one in tree.registered_commands if one.name in words]

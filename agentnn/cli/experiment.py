@@ -1,6 +1,6 @@
 """``agentnn experiment …``"""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,4 +40,6 @@ def show(
     """Show one experiment: what it is, and how many runs of which status it holds."""
     manager = manager_of(ctx)
     found = manager.get_experiment(experiment)
-    emit(experiment_view(found, manager.count_runs(found.experiment_id)), output)
+    # Deleting an experiment deletes its runs with it.
+    view: Literal["active", "all"] = "active" if found.lifecycle_stage == "active" else "all"
+    emit(experiment_view(found, manager.count_runs(found, view=view)), output)

@@ -48,7 +48,7 @@ def history_picture(history: Sequence[Metric], width: int) -> Group:
     steps = f"steps {first.step} to {last.step}, {len(history)} values, last {short(last.value)}"
     return Group(
         Text(visible(first.key), style="bold"),
-        curve([one.value for one in history], width=width),
+        curve([one.step for one in history], [one.value for one in history], width=width),
         Text(steps, style="dim"),
     )
 

@@ -50,24 +50,30 @@ class Row(NamedTuple):
     shown: Sequence[str] | None = None
 
 
+class Table(NamedTuple):
+    """Columns, and rows that fit them; ``essential`` leading columns are never dropped for want of width."""
+
+    columns: Sequence[str]
+    rows: Iterable[Row]
+    essential: int = 2
+
+
 class View(NamedTuple):
     """A result on its way to the screen; it does not know in which format.
 
     Attributes:
-        columns: Names of the columns.
-        rows: The lines; they may come one by one.
+        rows: The lines; they may come one by one, and JSON and identifiers are printed as they come.
+        table: Makes the same lines into a table; which columns there are may depend on all of them.
         single: There is one record, not a list of them.
         document: The JSON form of the whole, where it is not the rows' records.
         picture: Draws the whole for a person at a terminal, where a plain table of the rows is not it.
-        essential: So many leading columns are never dropped from a table that is too wide for the terminal.
     """
 
-    columns: Sequence[str]
     rows: Iterable[Row]
+    table: Callable[[], Table]
     single: bool = False
     document: Callable[[], Any] | None = None
     picture: Callable[[Console], RenderableType] | None = None
-    essential: int = 2
 
 
 def emit(view: View, output: Output, *, formulas: bool = False) -> None:
@@ -108,9 +114,8 @@ def _jsonl(view: View, _: bool) -> Iterator[str]:
 
 
 def _tsv(view: View, formulas: bool) -> Iterator[str]:
-    yield "\t".join(visible(name) for name in view.columns) + "\n"
-    for row in view.rows:
-        yield "\t".join(visible(_cell(value, formulas)) for value in row.cells) + "\n"
+    for cells in _lines_of_cells(view.table(), formulas):
+        yield "\t".join(visible(cell) for cell in cells) + "\n"
 
 
 def _csv(view: View, formulas: bool) -> Iterator[str]:
@@ -119,23 +124,25 @@ def _csv(view: View, formulas: bool) -> Iterator[str]:
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    for cells in _lines_of_cells(view, formulas):
-        writer.writerow(cells)
+    for cells in _lines_of_cells(view.table(), formulas):
+        writer.writerow([visible(cell, keep="\n\t") for cell in cells])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
 
 
-def _lines_of_cells(view: View, formulas: bool) -> Iterator[list[str]]:
-    yield [visible(name) for name in view.columns]
-    for row in view.rows:
-        yield [visible(_cell(value, formulas), keep="\n\t") for value in row.cells]
+def _lines_of_cells(table: Table, formulas: bool) -> Iterator[list[str]]:
+    """The header, then each row; names of runs can be headers, so these are defused like any other text."""
+    yield [_cell(name, formulas) for name in table.columns]
+    for row in table.rows:
+        yield [_cell(value, formulas) for value in row.cells]
 
 
 def _md(view: View, _: bool) -> Iterator[str]:
-    yield "| " + " | ".join(markdown_safe(name) for name in view.columns) + " |\n"
-    yield "|" + " --- |" * len(view.columns) + "\n"
-    for row in view.rows:
+    table = view.table()
+    yield "| " + " | ".join(markdown_safe(name) for name in table.columns) + " |\n"
+    yield "|" + " --- |" * len(table.columns) + "\n"
+    for row in table.rows:
         yield "| " + " | ".join(markdown_safe(plain(value)) for value in row.cells) + " |\n"
 
 
@@ -164,6 +171,6 @@ def _print_table(view: View) -> None:
 
     console = make_console()
     try:
-        console.print(view.picture(console) if view.picture is not None else table_of(view, console))
+        console.print(view.picture(console) if view.picture is not None else table_of(view.table(), console))
     except BrokenPipeError as error:
         raise ReaderGone from error

@@ -19,6 +19,7 @@ from agentnn.cli.options import (
     manager_of,
     note,
 )
+from agentnn.cli.paging import Seen
 from agentnn.cli.render import Output, emit
 from agentnn.cli.views import artifacts_view, best_view, comparison_view, history_view, run_view, runs_view
 from agentnn.errors import UsageError
@@ -45,23 +46,32 @@ def list_runs(
     """List runs, the newest first; what differs between them comes first."""
     wanted = limit + 1 if limit else None
     runs = manager_of(ctx).iter_runs(experiment, filter=filter, order_by=sort, limit=wanted, view=view)
-    if not limit:
-        emit(runs_view(runs, columns), output, formulas=keep_formulas)
-        return
-    found = list(runs)
-    emit(runs_view(found[:limit], columns), output, formulas=keep_formulas)
-    if len(found) > limit:
+    seen = Seen(runs, limit, columns)
+    emit(runs_view(seen, columns), output, formulas=keep_formulas)
+    if seen.more:
         note(f"showing the first {limit} runs; --limit 0 shows all")
+    if not seen.count or seen.empty:
+        unknown = manager_of(ctx).find_unknown_fields(
+            None if seen.count else filter, [f"{kind}.{key}" for kind, key in seen.empty], experiment
+        )
+        for name, near in unknown.items():
+            note(f"no run has {name}" + (f"; did you mean {', '.join(near)}?" if near else ""))
 
 
 @app.command("show")
 def show(
-    ctx: typer.Context, run: RunArgument, experiment: ExperimentsOption = None, output: OutputOption = Output.auto
+    ctx: typer.Context,
+    run: RunArgument,
+    experiment: ExperimentsOption = None,
+    columns: ColumnsOption = None,
+    output: OutputOption = Output.auto,
+    keep_formulas: FormulasOption = False,
 ) -> None:
     """Show one run: metrics with their curves, params, tags."""
     manager = manager_of(ctx)
     found = manager.get_run(run, experiment=experiment)
-    emit(run_view(found, lambda: manager.get_metric_histories(found.run_id)), output)
+    view = run_view(found, columns, lambda: manager.get_metric_histories(found.run_id))
+    emit(view, output, formulas=keep_formulas)
 
 
 @app.command("best")
@@ -127,6 +137,9 @@ def history(
     run: RunArgument,
     metric: MetricOption,
     experiment: ExperimentsOption = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=0, metavar="N", help="Only the last so many; 0 for all.")
+    ] = 0,
     output: OutputOption = Output.auto,
 ) -> None:
     """Print every logged value of a metric by step, or draw the curve on a terminal."""
@@ -135,7 +148,7 @@ def history(
     points = manager.get_metric_history(found.run_id, metric)
     if not points:
         raise not_found("metric", metric, found.metrics, where=f" in the run {found.name or found.run_id}")
-    emit(history_view(points), output)
+    emit(history_view(points[-limit:]), output)
 
 
 @app.command("artifacts")
@@ -145,24 +158,19 @@ def artifacts(
     path: Annotated[str, typer.Argument(help="A folder of the run; its root otherwise.", metavar="[PATH]")] = "",
     experiment: ExperimentsOption = None,
     output: OutputOption = Output.auto,
+    keep_formulas: FormulasOption = False,
 ) -> None:
     """List the files and folders of a run, its models among them."""
     manager = manager_of(ctx)
     found = manager.get_run(run, experiment=experiment)
-    emit(artifacts_view(manager.list_artifacts(found.run_id, path)), output)
+    emit(artifacts_view(manager.list_artifacts(found.run_id, path)), output, formulas=keep_formulas)
 
 
 def _say_what_was_left_out(winner: "BestRun") -> None:
     verdict = winner.best
     if verdict.excluded is None:
         return
-    reasons = {
-        "not finished": verdict.excluded.unfinished,
-        "without the metric": verdict.excluded.missing,
-        "NaN": verdict.excluded.nan,
-        "infinite": verdict.excluded.infinite,
-    }
-    left_out = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in verdict.excluded.in_words().items() if count)
     considered = f"{verdict.considered} run{'' if verdict.considered == 1 else 's'} considered"
     note(considered + (f"; left out: {left_out}" if left_out else "; none left out"))
     if winner.parent_run_id:

@@ -6,6 +6,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Literal
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +16,7 @@ from agentnn.cli.text import short, visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentnn.cli.render import View
+    from agentnn.cli import render
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _STATUS = {
@@ -37,21 +38,23 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(file=stream, markup=False, highlight=False, emoji=False, width=width, soft_wrap=not stream.isatty())
 
 
-def table_of(view: View, console: Console) -> Group | Table:
-    """A table of a view's rows; columns that do not fit are left out from the right, and named below."""
-    rows = [row.shown or [short(value) for value in row.cells] for row in view.rows]
-    numeric = [all(_is_number(row[index]) for row in rows) for index in range(len(view.columns))]
-    fitting = _fitting(view.columns, rows, console.width, view.essential)
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_edge=False)
-    for index in fitting:
-        header = Text(_header(view.columns[index]))
-        justify: Literal["left", "right"] = "right" if rows and numeric[index] else "left"
-        table.add_column(header, justify=justify, no_wrap=True, overflow="ellipsis", max_width=_WIDEST_CELL)
-    for row in rows:
-        table.add_row(*(styled(row[index]) for index in fitting))
+def table_of(source: render.Table, console: Console) -> Group | Table:
+    """A table; columns that do not fit are left out from the right, and named below."""
+    rows = [row.shown or [short(value) for value in row.cells] for row in source.rows]
     if not rows:
         return Group(Text("(none)", style="dim"))
-    left_out = [view.columns[index] for index in range(len(view.columns)) if index not in fitting]
+    headers = _headers(source.columns)
+    widths = [_width(headers[index], [row[index] for row in rows]) for index in range(len(headers))]
+    fitting = _fitting(widths, console.width, source.essential)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_edge=False)
+    for index in fitting:
+        justify: Literal["left", "right"] = "right" if all(_is_number(row[index]) for row in rows) else "left"
+        table.add_column(
+            Text(headers[index]), justify=justify, no_wrap=True, overflow="ellipsis", max_width=_WIDEST_CELL
+        )
+    for row in rows:
+        table.add_row(*(styled(row[index]) for index in fitting))
+    left_out = headers[len(fitting) :]
     return Group(table, _left_out_note(left_out, console.width)) if left_out else table
 
 
@@ -76,15 +79,22 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
     if not finite:
         return ""
     low, high = min(finite), max(finite)
-    step = (high - low) / (len(_BLOCKS) - 1) or 1.0
-    if not math.isfinite(step):
-        return ""
     picked = [values[index * len(values) // width] for index in range(width)] if len(values) > width else values
-    return "".join(_BLOCKS[round((value - low) / step)] if math.isfinite(value) else " " for value in picked)
+    top = len(_BLOCKS) - 1
+    return "".join(
+        _BLOCKS[top - round(_share(value, low, high) * top)] if math.isfinite(value) else " " for value in picked
+    )
 
 
-def curve(values: Sequence[float], *, width: int, height: int = 12) -> Text:
-    """A curve over its index, drawn in braille dots: 2 x 4 a character (https://www.unicode.org/charts/PDF/U2800.pdf)."""
+def curve(steps: Sequence[float], values: Sequence[float], *, width: int, height: int = 12) -> Text:
+    """A curve over its steps, drawn in braille dots, 2 x 4 a character (https://www.unicode.org/charts/PDF/U2800.pdf).
+
+    Args:
+        steps: Where the values lie, ascending.
+        values: The values; what is not finite is a gap.
+        width: Characters, the scale on the left included.
+        height: Lines.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return Text("(no finite value)", style="dim")
@@ -93,49 +103,70 @@ def curve(values: Sequence[float], *, width: int, height: int = 12) -> Text:
     margin = max(map(len, labels)) + 1
     columns = max(10, width - margin - 2)
     dots = [[0] * columns for _ in range(height)]
-    for x in range(2 * columns):
-        value = _between(values, x * (len(values) - 1) / (2 * columns - 1))
+    for x, value in enumerate(_resampled(steps, values, 2 * columns)):
         if math.isfinite(value):
-            y = round((high - value) / ((high - low) or 1.0) * (4 * height - 1))
+            y = round(_share(value, low, high) * (4 * height - 1))
             dots[y // 4][x // 2] |= _braille_bit(x % 2, y % 4)
     lines = ("".join(chr(0x2800 + cell) for cell in line).rstrip("\u2800") for line in dots)
     return Text("\n".join(f"{label:>{margin}} │{line}" for label, line in zip(labels, lines, strict=True)))
 
 
-def _between(values: Sequence[float], position: float) -> float:
-    """The value at a place between two points of a curve."""
-    before = int(position)
-    after = min(before + 1, len(values) - 1)
-    share = position - before
-    return values[before] if share == 0 else values[before] * (1 - share) + values[after] * share
+def _share(value: float, low: float, high: float) -> float:
+    """How far a value lies below the top, from 0 to 1. Halved on the way, since a whole range may overflow."""
+    span = high / 2 - low / 2
+    return (high / 2 - value / 2) / span if span else 0.5
+
+
+def _resampled(steps: Sequence[float], values: Sequence[float], count: int) -> list[float]:
+    """The values at evenly spaced steps, on straight lines between those that were logged."""
+    first, last = steps[0], steps[-1]
+    sampled, after = [], 0
+    for index in range(count):
+        step = first + (last - first) * (index / (count - 1))
+        while after < len(steps) - 1 and steps[after] < step:
+            after += 1
+        before = max(after - 1, 0)
+        gap = steps[after] - steps[before]
+        share = (step - steps[before]) / gap if gap and step < steps[after] else 1.0
+        sampled.append(values[after] if share == 1 else values[before] * (1 - share) + values[after] * share)
+    return sampled
 
 
 def _braille_bit(x: int, y: int) -> int:
     return (0x40, 0x80)[x] if y == 3 else 1 << (y + 3 * x)
 
 
-def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, essential: int) -> list[int]:
-    fitting: list[int] = []
+def _width(header: str, cells: Sequence[str]) -> int:
+    return min(_WIDEST_CELL, max(cell_len(header), *(cell_len(cell) for cell in cells)))
+
+
+def _fitting(widths: Sequence[int], available: int, essential: int) -> range:
+    """The leading columns that fit side by side."""
     used = 0
-    for index, name in enumerate(columns):
-        cells = max((len(row[index]) for row in rows), default=0)
-        needed = min(_WIDEST_CELL, max(len(_header(name)), cells)) + _GAP
-        if index >= essential and used + needed > width + _GAP:
-            break
-        used += needed
-        fitting.append(index)
-    return fitting
+    for index, width in enumerate(widths):
+        used += width + _GAP
+        if index >= essential and used > available + _GAP:
+            return range(index)
+    return range(len(widths))
 
 
-def _header(column: str) -> str:
-    """A column's name for a person: of what kind it is goes without saying."""
-    return visible(column.removeprefix("metrics.").removeprefix("params.").removeprefix("best."))
+def _headers(columns: Sequence[str]) -> list[str]:
+    """Names of columns for a person: of what kind each is goes without saying, unless two would be called the same."""
+    short_names = [_without_kind(column) for column in columns]
+    twice = {name for name in short_names if short_names.count(name) > 1}
+    return [visible(column if name in twice else name) for column, name in zip(columns, short_names, strict=True)]
+
+
+def _without_kind(column: str) -> str:
+    kind, dot, key = column.partition(".")
+    return key if dot and kind in ("metrics", "params", "best") else column
 
 
 def _left_out_note(left_out: Sequence[str], width: int) -> Text:
     many = "column" if len(left_out) == 1 else "columns"
-    text = f"and {len(left_out)} more {many}: {', '.join(_header(name) for name in left_out)}"
-    return Text(text if len(text) <= width else text[: width - 1] + "…", style="dim")
+    text = Text(f"and {len(left_out)} more {many}: {', '.join(left_out)}", style="dim", no_wrap=True)
+    text.truncate(width, overflow="ellipsis")
+    return text
 
 
 def _is_number(text: str) -> bool:

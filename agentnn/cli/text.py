@@ -8,10 +8,13 @@ from typing import Any
 from agentnn.query.expressions import to_number
 
 _JOINER = "\u200d"  # joins the parts of one emoji
+_LINE_BREAKS = "\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029"
 
 
 def visible(text: str, *, keep: str = "") -> str:
     """A text whose control, direction and other invisible characters are spelled out: ``\\x1b``, ``\\u202e``.
+
+    A backslash beside them is doubled, so that the text can be read back.
 
     Args:
         text: Any text.
@@ -19,14 +22,21 @@ def visible(text: str, *, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in keep or char == _JOINER else _spelled(char) for char in text)
+    spelled = [char if _is_shown(char) or char in keep else _spelled(char) for char in text]
+    if all(len(part) == 1 for part in spelled):
+        return text
+    return "".join("\\\\" if part == "\\" else part for part in spelled)
+
+
+def _is_shown(char: str) -> bool:
+    return char.isprintable() or char == _JOINER or (char.isspace() and char not in _LINE_BREAKS)
 
 
 def json_safe(text: str) -> str:
     """JSON text in which every character that a terminal could act on is a JSON escape."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return "".join(char if char.isprintable() or char in "\n" + _JOINER else _json_escape(char) for char in text)
+    return "".join(char if _is_shown(char) or char == "\n" else _json_escape(char) for char in text)
 
 
 def markdown_safe(text: str) -> str:

@@ -50,6 +50,19 @@ class Not(NamedTuple):
 Expression = Comparison | And | Or | Not
 
 
+def fields_of(expression: Expression | None) -> list[Field]:
+    """Every field that a filter names, in the order of its text."""
+    match expression:
+        case None:
+            return []
+        case Comparison(field):
+            return [field]
+        case Not(part):
+            return fields_of(part)
+        case And(parts) | Or(parts):
+            return [field for part in parts for field in fields_of(part)]
+
+
 def to_number(text: str | None) -> float | None:
     """A param or a tag as a number, or ``None`` where it is not written as one (NaN is none either)."""
     try:

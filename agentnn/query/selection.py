@@ -63,7 +63,11 @@ class Excluded(NamedTuple):
     @property
     def total(self) -> int:
         """All that were left out."""
-        return self.unfinished + self.missing + self.nan + self.infinite
+        return sum(self)
+
+    def in_words(self) -> dict[str, int]:
+        """The counts, by what a person calls the reason."""
+        return dict(zip(("not finished", "without the metric", "NaN", "infinite"), self, strict=True))
 
 
 class Candidate(NamedTuple):
@@ -204,13 +208,20 @@ def aggregate_history(history: Sequence[Metric], aggregate: Aggregate) -> float 
             return None
         return math.inf if any(math.isinf(point.value) for point in history) else math.nan
     if aggregate == "mean":
-        # Halved ten times on the way, which is exact, so that no sum of large values overflows.
-        return math.fsum(value / 1024 for value in finite) / len(finite) * 1024
+        return exact_mean(finite)
     if aggregate == "min":
         return min(finite)
     if aggregate == "max":
         return max(finite)
     return finite[0] if aggregate == "first" else finite[-1]
+
+
+def exact_mean(values: Sequence[float]) -> float:
+    """The mean of some numbers, at least one, without the rounding of a running sum."""
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # the sum of the largest doubles; halving them is exact
+        return math.fsum(value / 1024 for value in values) / len(values) * 1024
 
 
 def _rank_key(query: BestQuery, candidate: Candidate) -> tuple[float, tuple[float, str]]:

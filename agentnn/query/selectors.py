@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from agentnn.errors import NotFoundError, UsageError
 from agentnn.query.expressions import Comparison, Field
 from agentnn.query.runs import RunQuery
-from agentnn.query.selection import BestQuery
+from agentnn.query.selection import BestQuery, Excluded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SHORTEST_PREFIX = 4
 _SHOWN = 5
+_NAMES = 200
 
 
 class Runs(Protocol):
@@ -183,9 +184,10 @@ def _special_run(text: str, runs: Runs, scope: RunQuery) -> Run:
         return newest
     if text.startswith("@best:"):
         metric, mode = parse_best(text)
-        best = runs.best_runs(BestQuery(metric, mode, scope=scope)).candidates
+        query = BestQuery(metric, mode, scope=scope)
+        best = runs.best_runs(query).candidates
         if not best:
-            raise no_run_qualifies(metric, runs, scope)
+            raise no_run_qualifies(query, runs)
         return best[0].run
     raise UsageError(f"unknown selector {text!r}", hint="@last, @best:METRIC or @best:METRIC:min")
 
@@ -203,34 +205,38 @@ def parse_best(text: str) -> tuple[str, Mode]:
     return metric, "max"
 
 
-def no_run_qualifies(metric: str, runs: Runs, scope: RunQuery) -> NotFoundError:
-    """The error for a metric that no run in scope can be judged by."""
-    keys = runs.field_keys("metric", RunQuery(scope.experiment_ids, view=scope.view))
-    if metric in keys:
-        return NotFoundError(
-            f"no run qualifies: none in scope has a finite {metric!r}",
-            hint="--include-unfinished looks at running and failed runs too",
-        )
-    if not keys:
-        return NotFoundError(
-            f"no run qualifies: no run here has any metric, {metric!r} included", hint="agentnn run list"
-        )
-    near = nearest(metric, keys) or tuple(keys[:_SHOWN])
-    return NotFoundError(
-        f"no run qualifies: no run has a metric {metric!r}", candidates=near, hint=f"did you mean {', '.join(near)}?"
-    )
+def no_run_qualifies(query: BestQuery, runs: Runs) -> NotFoundError:
+    """The error for a question about the best run that no run can answer, with what stood in the way."""
+    tally = runs.best_runs(query._replace(tally=True)).excluded or Excluded()
+    if not tally.total:
+        where = "matches the filter" if query.scope.filter is not None else "is there"
+        return NotFoundError(f"no run qualifies: no run {where}", hint="agentnn run list")
+    keys = runs.field_keys("metric", RunQuery(query.scope.experiment_ids, view=query.scope.view))
+    if query.metric in keys:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in tally.in_words().items() if count)
+        hint = "--include-unfinished looks at those that are not finished too" if tally.unfinished else ""
+        return NotFoundError(f"no run qualifies by {query.metric!r}: {reasons}", hint=hint or "agentnn run list")
+    near = nearest(query.metric, keys)
+    if near:
+        hint = f"did you mean {', '.join(near)}?"
+    else:
+        more = ", …" if len(keys) > _SHOWN else ""
+        hint = f"the metrics here: {', '.join(keys[:_SHOWN])}{more}" if keys else "no run here has any metric"
+    return NotFoundError(f"no run qualifies: no run has a metric {query.metric!r}", candidates=near, hint=hint)
 
 
 def _run_by_prefix(text: str, runs: Runs, scope: RunQuery) -> Run:
     if len(text) >= _SHORTEST_PREFIX and text.isalnum():
-        everywhere = RunQuery(scope.experiment_ids, view="all" if scope.view == "all" else scope.view)
-        begun = _where(runs, everywhere, Comparison(Field("attribute", "run_id"), "LIKE", f"{text}%"))
-        if len(begun) == 1:
-            return begun[0]
-        if begun:
-            raise _ambiguous(f"{len(begun)}{'+' if len(begun) > _SHOWN else ''} run ids begin with {text!r}", begun)
-    names = {run.name for run in runs.search_runs(RunQuery(scope.experiment_ids, limit=1000, view=scope.view))}
-    raise not_found("run", text, names, listing="agentnn run list; a run id needs at least 4 characters")
+        condition = Comparison(Field("attribute", "run_id"), "LIKE", f"{text}%")
+        for view in dict.fromkeys((scope.view, "all")):  # a deleted run too, when no other begins so
+            begun = _where(runs, scope._replace(view=view), condition)
+            if len(begun) == 1:
+                return begun[0]
+            if begun:
+                raise _ambiguous(f"{len(begun)}{'+' if len(begun) > _SHOWN else ''} run ids begin with {text!r}", begun)
+    names = {run.name for run in runs.search_runs(RunQuery(scope.experiment_ids, limit=_NAMES, view=scope.view))}
+    short = "" if len(text) >= _SHORTEST_PREFIX else f"; the beginning of an id needs {_SHORTEST_PREFIX} characters"
+    raise not_found("run", text, names, listing=f"agentnn run list{short}")
 
 
 def _where(runs: Runs, scope: RunQuery, condition: Comparison) -> list[Run]:

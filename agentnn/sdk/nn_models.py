@@ -55,9 +55,13 @@ class ModelManager(RunQuestions, RegistryQuestions):
         """
         from agentnn.stores.new_run import new_run
 
-        target = experiment or self._environment_experiment() or "Default"
-        writer = self.writer()
-        return writer.write_run(writer.ensure_experiment(target), new_run(name, config, metrics, tags))
+        run, writer = new_run(name, config, metrics, tags), self.writer()
+        return writer.write_run(writer.ensure_experiment(experiment or self._target_experiment()), run)
+
+    def _target_experiment(self) -> str:
+        if self.settings.experiment_name:
+            return self.settings.experiment_name
+        return self._environment_experiments()[0].name if self.settings.experiment_id else "Default"
 
     def register_model(
         self, name: str, run: str, *, artifact_path: str = "model", alias: str | None = None

@@ -75,6 +75,9 @@ class RegistryQuestions(StoreAccess):
             NotFoundError: There is no such model or version.
         """
         if version is None:
+            plain = self._registry.list_model_versions(name)
+            if plain:  # the name itself may hold an @ or a slash
+                return plain[0]
             return find_model_version(parse_model_uri(name), self._registry)
         versions = self.list_model_versions(name)
         wanted = str(version)

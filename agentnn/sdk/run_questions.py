@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from agentnn.errors import UsageError
 from agentnn.query.comparison import Comparison, compare
+from agentnn.query.expressions import Field, fields_of
 from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, MODES, BestQuery, verdicts
-from agentnn.query.selectors import find_experiment, find_run, no_run_qualifies, not_found
-from agentnn.sdk.store_access import StoreAccess
+from agentnn.query.selectors import find_experiment, find_run, nearest, no_run_qualifies, not_found
+from agentnn.sdk.store_access import Experiments, StoreAccess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from agentnn.records import Artifact, Experiment, Metric, Run
 
 MAX_COMPARED = 1000
+_KINDS: dict[str, FieldKind] = {"metrics": "metric", "params": "param", "tags": "tag"}
 
 
 class RunQuestions(StoreAccess):
@@ -36,13 +38,13 @@ class RunQuestions(StoreAccess):
         """
         return find_experiment(str(name_or_id), self._store)
 
-    def count_runs(self, experiment: str | Sequence[str] | None = None, *, view: View = "active") -> dict[str, int]:
+    def count_runs(self, experiment: Experiments = None, *, view: View = "active") -> dict[str, int]:
         """How many runs there are, by status."""
         return self._store.count_runs(self._scope(experiment, None, view))
 
     def list_runs(
         self,
-        experiment: str | Sequence[str] | None = None,
+        experiment: Experiments = None,
         *,
         filter: str | None = None,
         order_by: str | Sequence[str] | None = None,
@@ -67,7 +69,7 @@ class RunQuestions(StoreAccess):
 
     def iter_runs(
         self,
-        experiment: str | Sequence[str] | None = None,
+        experiment: Experiments = None,
         *,
         filter: str | None = None,
         order_by: str | Sequence[str] | None = None,
@@ -81,7 +83,7 @@ class RunQuestions(StoreAccess):
         self._check_sort_keys(order, scope)
         return self._store.search_runs(RunQuery(scope.experiment_ids, scope.filter, order, limit or None, view))
 
-    def get_run(self, run: str, *, experiment: str | Sequence[str] | None = None, view: View = "active") -> Run:
+    def get_run(self, run: str, *, experiment: Experiments = None, view: View = "active") -> Run:
         """The one run that a selector names; a full id is found wherever it is, deleted runs included.
 
         Raises:
@@ -89,7 +91,7 @@ class RunQuestions(StoreAccess):
         """
         return find_run(run, self._store, lambda: self._registry, self._scope(experiment, None, view))
 
-    def get_run_summary(self, run: str, *, experiment: str | None = None) -> dict[str, Any]:
+    def get_run_summary(self, run: str, *, experiment: Experiments = None) -> dict[str, Any]:
         """A run as a plain dict: ``run_id``, ``status``, ``metrics``, ``params``, ``tags``.
 
         Metrics are floats, NaN and infinities as they are; params and tags are strings.
@@ -105,14 +107,14 @@ class RunQuestions(StoreAccess):
 
     @overload
     def get_best_run(
-        self, metric: str, mode: Mode = ..., experiment: str | Sequence[str] | None = ..., filter: str | None = ...,
+        self, metric: str, mode: Mode = ..., experiment: Experiments = ..., filter: str | None = ...,
         top: Literal[1] = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
         include_children: bool = ..., tally: bool = ...,
     ) -> BestRun: ...  # fmt: skip
 
     @overload
     def get_best_run(
-        self, metric: str, mode: Mode = ..., experiment: str | Sequence[str] | None = ..., filter: str | None = ...,
+        self, metric: str, mode: Mode = ..., experiment: Experiments = ..., filter: str | None = ...,
         top: int = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
         include_children: bool = ..., tally: bool = ...,
     ) -> BestRun | list[BestRun]: ...  # fmt: skip
@@ -121,7 +123,7 @@ class RunQuestions(StoreAccess):
         self,
         metric: str,
         mode: Mode = "max",
-        experiment: str | Sequence[str] | None = None,
+        experiment: Experiments = None,
         filter: str | None = None,
         top: int = 1,
         *,
@@ -156,10 +158,10 @@ class RunQuestions(StoreAccess):
         query = BestQuery(metric, mode, aggregate, scope, top, include_unfinished, include_children, tally)
         ranked = verdicts(query, self._store.best_runs(query))
         if not ranked:
-            raise no_run_qualifies(metric, self._store, scope)
+            raise no_run_qualifies(query, self._store)
         return ranked[0] if top == 1 else ranked
 
-    def compare_runs(self, runs: Sequence[str], *, experiment: str | Sequence[str] | None = None) -> Comparison:
+    def compare_runs(self, runs: Sequence[str], *, experiment: Experiments = None) -> Comparison:
         """Runs side by side; values are compared as what they mean, so ``1e-05`` and ``0.00001`` are the same.
 
         Args:
@@ -175,16 +177,16 @@ class RunQuestions(StoreAccess):
         scope = self._scope(experiment, None, "active")
         return compare([find_run(one, self._store, lambda: self._registry, scope) for one in runs])
 
-    def get_metric_history(self, run: str, metric: str, *, experiment: str | None = None) -> list[Metric]:
+    def get_metric_history(self, run: str, metric: str, *, experiment: Experiments = None) -> list[Metric]:
         """Every logged value of a metric, by (step, timestamp); empty when the run does not have it."""
         return self._store.metric_history(self.get_run(run, experiment=experiment).run_id, metric)
 
-    def get_metric_histories(self, run: str, *, experiment: str | None = None) -> dict[str, list[Metric]]:
+    def get_metric_histories(self, run: str, *, experiment: Experiments = None) -> dict[str, list[Metric]]:
         """The history of every metric of a run, by the metric's name."""
         found = self.get_run(run, experiment=experiment)
         return {key: self._store.metric_history(found.run_id, key) for key in sorted(found.metrics)}
 
-    def list_artifacts(self, run: str, path: str = "", *, experiment: str | None = None) -> list[Artifact]:
+    def list_artifacts(self, run: str, path: str = "", *, experiment: Experiments = None) -> list[Artifact]:
         """The files and folders directly under a path of a run; the models that it logged are among them.
 
         Raises:
@@ -193,9 +195,31 @@ class RunQuestions(StoreAccess):
         """
         return self._store.list_artifacts(self.get_run(run, experiment=experiment), path)
 
-    def list_field_keys(self, kind: FieldKind, experiment: str | Sequence[str] | None = None) -> list[str]:
+    def list_field_keys(self, kind: FieldKind, experiment: Experiments = None) -> list[str]:
         """The names of the metrics, params or tags that active runs have."""
         return self._store.field_keys(kind, self._scope(experiment, None, "active"))
+
+    def find_unknown_fields(
+        self, filter: str | None = None, columns: Sequence[str] = (), experiment: Experiments = None
+    ) -> dict[str, tuple[str, ...]]:
+        """The metrics, params and tags that are named somewhere but that no run has, with the nearest names of others.
+
+        An answer that is empty because of a typing error looks like any other empty answer.
+
+        Args:
+            filter: A filter that names fields.
+            columns: Columns such as ``metrics.loss``.
+            experiment: Where to look; active and deleted runs count.
+        """
+        scope = self._scope(experiment, filter, "all")
+        named = fields_of(scope.filter)
+        named += [Field(_KINDS[kind], key) for kind, _, key in (column.partition(".") for column in columns)]
+        unknown: dict[str, tuple[str, ...]] = {}
+        for kind in ("metric", "param", "tag"):
+            keys = [field.key for field in named if field.kind == kind]
+            known = self._store.field_keys(kind, scope._replace(filter=None)) if keys else []
+            unknown |= {str(Field(kind, key)): nearest(key, known) for key in keys if key not in known}
+        return unknown
 
     def _check_sort_keys(self, order: Sequence[OrderBy], scope: RunQuery) -> None:
         """Refuse to sort by what no run has: the answer would look sorted and would not be.

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from agentnn.errors import UsageError
+from agentnn.errors import NotFoundError, UsageError
 from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import find_experiment
+from agentnn.records import Experiment
 from agentnn.settings import Settings
 from agentnn.stores.base import open_registry, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from agentnn.query.expressions import Expression
     from agentnn.query.runs import View
     from agentnn.stores.base import ModelRegistry, TrackingStore
     from agentnn.stores.mlflow_writer import MlflowWriter
+
+
+Experiments = str | Experiment | Sequence[str | Experiment] | None
+"""How experiments are named: by name or id, one or several; ``None`` for every active one."""
 
 
 class StoreAccess:
@@ -51,29 +56,53 @@ class StoreAccess:
 
         return MlflowWriter(self.settings)
 
-    def _scope(self, experiment: str | Sequence[str] | None, filter_text: str | None, view: View) -> RunQuery:
+    def close(self) -> None:
+        """Close what was opened; the next question opens it again."""
+        for name in ("_store", "_registry"):
+            opened = self.__dict__.pop(name, None)
+            if hasattr(opened, "close"):
+                opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Settings]:
+        return {"settings": self.settings}  # an open database can't be sent to another process
+
+    def _scope(self, experiment: Experiments, filter_text: str | None, view: View) -> RunQuery:
         """The runs that a question is about: those of the experiments named here, or else by the environment."""
-        names = [experiment] if isinstance(experiment, str) else list(experiment or ())
-        names = names or [name for name in (self._environment_experiment(),) if name is not None]
-        ids = tuple(dict.fromkeys(find_experiment(name, self._store).experiment_id for name in names))
+        named = [experiment] if isinstance(experiment, (str, Experiment)) else list(experiment or ())
+        found = [one if isinstance(one, Experiment) else find_experiment(one, self._store) for one in named]
+        found = found or self._environment_experiments()
+        ids = tuple(dict.fromkeys(one.experiment_id for one in found))
         return RunQuery(ids or None, _parsed(filter_text), view=view)
 
-    def _environment_experiment(self) -> str | None:
+    def _environment_experiments(self) -> list[Experiment]:
         """The experiment that ``MLFLOW_EXPERIMENT_NAME`` or ``MLFLOW_EXPERIMENT_ID`` names; both must name the same."""
         name, identifier = self.settings.experiment_name, self.settings.experiment_id
-        if name and identifier and find_experiment(name, self._store).experiment_id != identifier:
-            raise UsageError(
-                f"MLFLOW_EXPERIMENT_NAME={name} and MLFLOW_EXPERIMENT_ID={identifier} name two experiments",
-                hint="unset one of them",
+        found = [
+            one
+            for one in (
+                self._store.find_experiment(name=name) if name else None,
+                self._store.find_experiment(experiment_id=identifier) if identifier else None,
             )
-        return name or identifier
+            if one is not None
+        ]
+        variables = {"MLFLOW_EXPERIMENT_NAME": name, "MLFLOW_EXPERIMENT_ID": identifier}
+        asked = [f"{key}={value}" for key, value in variables.items() if value]
+        if len(found) < len(asked):
+            raise NotFoundError(f"there is no experiment as {' and '.join(asked)} says", hint="agentnn experiment list")
+        if len({one.experiment_id for one in found}) > 1:
+            raise UsageError(f"{' and '.join(asked)} name two experiments", hint="unset one of them")
+        return found[:1]
 
 
 def _parsed(text: str | None) -> Expression | None:
     if not text:
         return None
-    from agentnn.query.filters import (
-        parse_filter,
-    )  # most questions have no filter, and its patterns take time to compile
+    from agentnn.query.filters import parse_filter  # most questions have none, and its patterns take time to compile
 
     return parse_filter(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -40,9 +41,7 @@ def list_artifact_folder(root_uri: str | None, models: Mapping[str, str], path: 
         NotFoundError: There is no such folder.
         StoreUnavailable: The artifacts lie on another machine or in a cloud store.
     """
-    parts = PurePosixPath(path).parts
-    if ".." in parts or path.startswith("/"):
-        raise UnsafeError(f"{path!r} leaves the run's folder", hint="give a path relative to the run's artifacts")
+    parts = relative_path(path).parts
     if parts and parts[0] in models:
         return _entries(_local(models[parts[0]]), PurePosixPath(*parts[1:]), prefix=parts[0])
     found = [] if parts else [Artifact(name, is_dir=True) for name in models]
@@ -50,6 +49,18 @@ def list_artifact_folder(root_uri: str | None, models: Mapping[str, str], path: 
     if parts or root.is_dir():
         found += _entries(root, PurePosixPath(*parts), prefix="")
     return sorted(found, key=lambda artifact: artifact.path)
+
+
+def relative_path(path: str) -> PurePosixPath:
+    """A path inside a run.
+
+    Raises:
+        UnsafeError: The path leaves the run's folder.
+    """
+    relative = PurePosixPath(path)
+    if ".." in relative.parts or relative.is_absolute():
+        raise UnsafeError(f"{path!r} leaves the run's folder", hint="give a path relative to the run's artifacts")
+    return relative
 
 
 def _local(uri: str | None) -> Path:
@@ -64,18 +75,27 @@ def _local(uri: str | None) -> Path:
 def _entries(root: Path, inside: PurePosixPath, *, prefix: str) -> list[Artifact]:
     folder = root / inside
     shown = PurePosixPath(prefix) / inside
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise UnsafeError(
+            f"{str(shown)!r} is a link that leaves the run's folder", hint="look at it with your own tools"
+        )
+    if folder.is_file():
+        return [Artifact(str(shown), is_dir=False, size=folder.stat().st_size)]
     try:
         with os.scandir(folder) as entries:
-            found = [
-                Artifact(
-                    str(shown / entry.name),
-                    is_dir=entry.is_dir(),
-                    size=None if entry.is_dir() else entry.stat().st_size,
-                )
-                for entry in entries
-            ]
+            found = [_artifact(entry, shown) for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(
-            f"there is no artifact folder {str(shown)!r}", hint="agentnn run artifacts RUN lists them"
+            f"there is no artifact {str(shown)!r}", hint="agentnn run artifacts RUN lists them"
         ) from None
     return sorted(found, key=lambda artifact: artifact.path)
+
+
+def _artifact(entry: os.DirEntry[str], folder: PurePosixPath) -> Artifact:
+    """An entry of a folder; a link is shown as it is, and not followed."""
+    is_dir = entry.is_dir(follow_symlinks=False)
+    size = None
+    if not is_dir:
+        with suppress(OSError):  # it may be gone by now
+            size = entry.stat(follow_symlinks=False).st_size
+    return Artifact(str(folder / entry.name), is_dir, size)

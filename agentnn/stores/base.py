@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
 
 _MLFLOW_SCHEMES = ("http", "https", "file", "databricks", "databricks-uc", "uc")
+_BARE_SCHEMES = ("databricks", "databricks-uc", "uc")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -27,7 +28,7 @@ class TrackingStore(Protocol):
     """Experiments and runs."""
 
     def list_experiments(self, view: View = "active") -> list[Experiment]:
-        """The experiments, newest change first as MLflow lists them."""
+        """The experiments, the newest first, as MLflow lists them."""
 
     def find_experiment(self, *, name: str | None = None, experiment_id: str | None = None) -> Experiment | None:
         """One experiment by its name or its id, deleted ones included."""
@@ -45,7 +46,7 @@ class TrackingStore(Protocol):
         """The best runs by a metric, as :mod:`agentnn.query.selection` defines best."""
 
     def field_keys(self, kind: FieldKind, query: RunQuery) -> list[str]:
-        """The names of the metrics, params or tags that the runs of a query have, sorted."""
+        """The names of the metrics, params or tags that runs in scope have, sorted; a limit means nothing here."""
 
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
         """Every logged value of a metric, by (step, timestamp); empty when there is none."""
@@ -77,12 +78,10 @@ def open_store(settings: Settings) -> TrackingStore:
         from agentnn.stores.sqlite_file import SchemaMismatch
 
         try:
-            return SqlStore(uri, workspace=settings.workspace)
+            return SqlStore(uri, workspace=settings.workspace, elsewhere=lambda: _through_mlflow(settings))
         except SchemaMismatch as mismatch:
             _warn_of_slow_path(mismatch)
-    from agentnn.stores.mlflow_client import MlflowClientStore
-
-    return MlflowClientStore(_checked(uri), settings)
+    return _through_mlflow(settings)
 
 
 def open_registry(settings: Settings) -> ModelRegistry:
@@ -106,6 +105,12 @@ def open_registry(settings: Settings) -> ModelRegistry:
     return MlflowClientRegistry(_checked(uri), settings)
 
 
+def _through_mlflow(settings: Settings) -> TrackingStore:
+    from agentnn.stores.mlflow_client import MlflowClientStore
+
+    return MlflowClientStore(_checked(settings.tracking_uri), settings)
+
+
 def _is_sqlite(uri: str) -> bool:
     return uri.lower().startswith(("sqlite://", "sqlite+pysqlite://"))
 
@@ -123,7 +128,7 @@ def _checked(uri: str) -> str:
     """
     scheme, separator, rest = uri.partition("://")
     if not separator and not uri.startswith("file:"):
-        if uri in _MLFLOW_SCHEMES or _is_plugin(uri.partition(":")[0]):
+        if uri in _BARE_SCHEMES or _is_plugin(uri.partition(":")[0]):
             return uri
         return _checked_folder(uri, Path(uri))
     if uri.startswith("file:"):

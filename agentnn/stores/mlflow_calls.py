@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from agentnn.errors import (
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _DEADLINES = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 """Unless the user set them. MLflow's own defaults keep a caller waiting for four minutes when a server is down."""
 
+_one_at_a_time = RLock()
+
 _BY_CODE: dict[str, type[AgentNNError]] = {
     "RESOURCE_DOES_NOT_EXIST": NotFoundError,
     "NOT_FOUND": NotFoundError,
@@ -43,23 +46,26 @@ def mlflow_call(settings: Settings, *, read: bool = True) -> Iterator[None]:
     """Run calls to MLflow inside.
 
     MLflow takes credentials and time limits from the environment and nowhere else. They are put there for the
-    duration of the call and taken away after it; what the user set stays as it is. A read may look into an
-    ``mlruns`` folder without the opt-in that MLflow asks for, a write may not.
+    duration of the call and taken away after it; what the user set stays as it is. Threads therefore take turns. A
+    read may look into an ``mlruns`` folder without the opt-in that MLflow asks for, a write may not.
 
     Raises:
         AgentNNError: Whatever MLflow raised, as the class that carries the right exit code.
     """
     wanted = {**_DEADLINES, **settings.credentials}
+    if settings.workspace != "default":
+        wanted["MLFLOW_WORKSPACE"] = settings.workspace
     if read:
         wanted["MLFLOW_ALLOW_FILE_STORE"] = "true"
-    added = {key: value for key, value in wanted.items() if not os.environ.get(key)}
-    os.environ.update(added)
-    try:
-        with _quiet(), _translated(settings):
-            yield
-    finally:
-        for key in added:
-            os.environ.pop(key, None)
+    with _one_at_a_time:
+        added = {key: value for key, value in wanted.items() if not os.environ.get(key)}
+        os.environ.update(added)
+        try:
+            with _quiet(), _translated(settings):
+                yield
+        finally:
+            for key in added:
+                os.environ.pop(key, None)
 
 
 @contextmanager
@@ -126,7 +132,7 @@ def _without_python(message: str) -> str:
 
 def _first_line(text: str, settings: Settings) -> str:
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    return redact(lines[0] if lines else "unknown error", settings.credentials)[:500]
+    return redact(lines[0] if lines else "unknown error", settings.secrets.values())[:500]
 
 
 def _driver(module: str | None) -> str:

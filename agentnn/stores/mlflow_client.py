@@ -1,4 +1,4 @@
-"""Any store that MLflow knows, through MLflow's own client: correct though slow. It also does the writing."""
+"""Any store that MLflow knows, read through MLflow's own client: correct though slow."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from agentnn.query.evaluation import matches, sorted_runs
 from agentnn.query.runs import RunQuery
 from agentnn.query.selection import Best, aggregate_history, rank
 from agentnn.records import PARENT_TAG, Artifact, DatasetInput, Experiment, Metric, ModelVersion, RegisteredModel, Run
+from agentnn.stores.artifacts import relative_path
+from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.sql_where import LARGEST
 from agentnn.stores.sqlite_file import schema_revision, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import PurePosixPath
 
     from mlflow import MlflowClient
 
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
 
 _PAGE = 1000
-_BATCH = 1000
-_PARAM_BATCH = 100
 
 
 def make_client(uri: str, settings: Settings, *, read: bool = True) -> MlflowClient:
@@ -61,15 +62,26 @@ def check_before_writing(uri: str) -> None:
 
 
 def _refuse_to_migrate(uri: str) -> None:
-    from mlflow.store.db.utils import _get_latest_schema_revision
-
     path = sqlite_path(uri)
-    found, wanted = schema_revision(path), _get_latest_schema_revision()
-    if found != wanted:
-        raise UsageError(
-            f"{path} has schema {found}, the installed MLflow wants {wanted}",
-            hint=f"back it up, then: mlflow db upgrade sqlite:///{path}",
-        )
+    found, wanted = schema_revision(path), _known_revisions()
+    if found == wanted[0]:
+        return
+    newer = found not in wanted
+    raise UsageError(
+        f"{path} has schema {found or '(none)'}, the installed MLflow wants {wanted[0]}",
+        hint="a newer MLflow made it: pip install --upgrade mlflow"
+        if newer
+        else f"back it up, then: mlflow db upgrade sqlite:///{path}",
+    )
+
+
+def _known_revisions() -> list[str]:
+    """The schema revisions that the installed MLflow knows, the newest first."""
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config
+
+    scripts = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
+    return [script.revision for script in scripts.walk_revisions()]
 
 
 class MlflowClientStore:
@@ -92,6 +104,8 @@ class MlflowClientStore:
 
     def find_experiment(self, *, name: str | None = None, experiment_id: str | None = None) -> Experiment | None:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
+        if experiment_id is not None and not is_experiment_id(experiment_id):
+            return None
         try:
             with mlflow_call(self._settings):
                 if experiment_id is not None:
@@ -132,7 +146,8 @@ class MlflowClientStore:
     def field_keys(self, kind: FieldKind, query: RunQuery) -> list[str]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         attribute = {"metric": "metrics", "param": "params", "tag": "tags"}[kind]
-        return sorted({key for run in self.search_runs(query) for key in getattr(run, attribute)})
+        every = query._replace(limit=None, order_by=())
+        return sorted({key for run in self.search_runs(every) for key in getattr(run, attribute)})
 
     def best_runs(self, query: BestQuery) -> Best:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -152,8 +167,20 @@ class MlflowClientStore:
 
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
+        inside = relative_path(path)
+        found = self._list_folder(run.run_id, inside)
+        if found or not inside.parts:
+            return found
+        # MLflow has nothing to list under a file, and nothing under what is not there.
+        beside = self._list_folder(run.run_id, inside.parent)
+        itself = [one for one in beside if one.path == str(inside)]
+        if not itself:
+            raise NotFoundError(f"there is no artifact {path!r}", hint="agentnn run artifacts RUN lists them")
+        return [] if itself[0].is_dir else itself
+
+    def _list_folder(self, run_id: str, folder: PurePosixPath) -> list[Artifact]:
         with mlflow_call(self._settings):
-            found = self._client.list_artifacts(run.run_id, path or None)
+            found = self._client.list_artifacts(run_id, str(folder) if folder.parts else None)
         return sorted((Artifact(one.path, one.is_dir, one.file_size) for one in found), key=lambda one: one.path)
 
     def _runs(self, query: RunQuery) -> Iterator[Run]:
@@ -164,6 +191,7 @@ class MlflowClientStore:
             experiment_ids = tuple(
                 one.experiment_id for one in self.list_experiments("active" if active_only else "all")
             )
+        experiment_ids = tuple(one for one in experiment_ids if is_experiment_id(one))
         if not experiment_ids:
             return
         all_are_wanted = query.filter is None and not query.order_by
@@ -211,17 +239,22 @@ class MlflowClientRegistry:
 
     def list_model_versions(self, name: str) -> list[ModelVersion]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        if not name:
+            return []
         try:
             with mlflow_call(self._settings):
                 model = self._client.get_registered_model(name)
-        except NotFoundError:
+        except (NotFoundError, UsageError):  # a name that no model can have is simply not there
             return []
         return self._versions(model)
 
     def _versions(self, model: Any) -> list[ModelVersion]:
-        quote = '"' if "'" in model.name else "'"
+        quote = next((one for one in "'\"" if one not in model.name), None)
+        # A name with both kinds of quotes can't be written in MLflow's filter.
+        only = f"name={quote}{model.name}{quote}" if quote else None
         with mlflow_call(self._settings):
-            found = list(_pages(self._client.search_model_versions, filter_string=f"name={quote}{model.name}{quote}"))
+            every = _pages(self._client.search_model_versions, filter_string=only)
+            found = [one for one in every if one.name == model.name]
         aliases: dict[int, list[str]] = {}
         for alias, version in model.aliases.items():
             aliases.setdefault(int(version), []).append(alias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from agentnn.settings import Settings
 
-_OWN_LOADERS = ("agentnn.",)
+_OWN_LOADERS = ("agentnn.training.networks",)
 """Loaders that read a state dict and a config and run no code from the model's folder."""
 
 
@@ -152,9 +153,7 @@ def _runs_no_foreign_code(description: Mapping[str, Any]) -> bool:
     flavors = description.get("flavors", {})
     pyfunc = flavors.get("python_function", {})
     return (
-        set(flavors) == {"python_function"}
-        and str(pyfunc.get("loader_module", "")).startswith(_OWN_LOADERS)
-        and not pyfunc.get("code")
+        set(flavors) == {"python_function"} and pyfunc.get("loader_module") in _OWN_LOADERS and not pyfunc.get("code")
     )
 
 
@@ -162,7 +161,16 @@ def _schema(schema: Any) -> tuple[str, ...]:
     return () if schema is None else tuple(repr(one).strip() for one in schema.inputs)
 
 
-def _plain(values: Any) -> Any:
-    if hasattr(values, "to_dict"):
-        return values.to_dict(orient="list")
-    return values.tolist() if hasattr(values, "tolist") else values
+def _plain(value: Any) -> Any:
+    """A prediction as JSON can hold it: arrays and frames as lists, what is not finite as ``None``."""
+    if hasattr(value, "to_dict"):
+        return _plain(value.to_dict(orient="list") if hasattr(value, "columns") else value.to_list())
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

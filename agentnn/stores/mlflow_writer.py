@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import AgentNNError, ConflictError, NotFoundError
+from agentnn.errors import AgentNNError, ConflictError, NotFoundError, UsageError
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, make_client
 
@@ -61,7 +61,13 @@ class MlflowWriter:
 
         Returns:
             The run's id.
+
+        Raises:
+            UsageError: An artifact folder is not there; nothing was written.
         """
+        for path, folder in run.artifacts.items():
+            if not folder.is_dir():
+                raise UsageError(f"there is no folder {folder} to store as {path!r}")
         with mlflow_call(self._settings, read=False):
             from mlflow.tracking.context.registry import resolve_tags
 
@@ -71,9 +77,10 @@ class MlflowWriter:
             run_id: str = created.info.run_id
         try:
             self._log(run_id, run)
-        except AgentNNError:
-            with mlflow_call(self._settings, read=False):
-                self._client.set_terminated(run_id, "FAILED")
+        except BaseException as error:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            with suppress(AgentNNError), mlflow_call(self._settings, read=False):
+                self._client.set_terminated(run_id, status)
             raise
         with mlflow_call(self._settings, read=False):
             self._client.set_terminated(run_id, run.status, run.end_time)

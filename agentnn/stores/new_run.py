@@ -12,7 +12,7 @@ from agentnn.errors import UsageError
 from agentnn.records import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -61,17 +61,26 @@ def new_run(
     )
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested params as flat strings: keys joined with dots, lists as JSON, everything else as Python prints it."""
+def flatten(config: Mapping[str, Any]) -> dict[str, str]:
+    """Nested params as flat strings: keys joined with dots, lists as JSON, everything else as Python prints it.
+
+    Raises:
+        UsageError: Two params would get the same name, as ``{"a": {"b": 1}, "a.b": 2}`` would.
+    """
     flat: dict[str, str] = {}
+    for key, value in _leaves(config, ""):
+        if key in flat:
+            raise UsageError(f"two params are called {key!r} once nested keys are joined", hint="rename one of them")
+        flat[key] = json.dumps(value, default=str) if isinstance(value, (list, tuple, Mapping)) else str(value)
+    return flat
+
+
+def _leaves(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, (list, tuple, Mapping)):
-            flat[f"{prefix}{key}"] = json.dumps(value, default=str)
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = str(value)
-    return flat
+            yield f"{prefix}{key}", value
 
 
 def _number(key: str, value: Any) -> float:

@@ -12,17 +12,20 @@ from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from agentnn.errors import NotFoundError
 from agentnn.query.selection import Best, Candidate, Excluded
 from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Metric, Run
-from agentnn.stores.artifacts import list_artifact_folder
+from agentnn.stores.artifacts import list_artifact_folder, local_folder
+from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.sql_where import LARGEST, Sql, all_of, one_of, order_terms, where
 from agentnn.stores.sqlite_file import ReadOnlyDatabase, sqlite_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import BestQuery
+    from agentnn.stores.base import TrackingStore
 
 _CHUNK = 500
 _FINITE = f"m.is_nan = 0 AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
@@ -43,17 +46,27 @@ class SqlStore:
     Args:
         uri: ``sqlite:///path/to/mlflow.db``.
         workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
+        elsewhere: Opens the same store through MLflow, which can list artifacts that are not on this machine.
 
     Raises:
         StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
             :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
+        NotFoundError: There is no such workspace.
     """
 
-    def __init__(self, uri: str, *, workspace: str = "default") -> None:
+    def __init__(
+        self, uri: str, *, workspace: str = "default", elsewhere: Callable[[], TrackingStore] | None = None
+    ) -> None:
         self.uri = uri
         self.workspace = workspace
+        self._elsewhere = elsewhere
         self._database = ReadOnlyDatabase(sqlite_path(uri))
         self._rows = self._database.rows
+        self._check_workspace()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
 
     # -- experiments ------------------------------------------------------------------------------------
 
@@ -78,8 +91,10 @@ class SqlStore:
             values,
         )
         tags: dict[int, dict[str, str]] = {}
-        for experiment_id, key, value in self._rows("SELECT experiment_id, key, value FROM experiment_tags"):
-            tags.setdefault(experiment_id, {})[key] = value
+        if self._has_experiment_tags:
+            for experiment_id, key, value in self._rows("SELECT experiment_id, key, value FROM experiment_tags"):
+                if value is not None:
+                    tags.setdefault(experiment_id, {})[key] = value
         return {
             str(row[0]): Experiment(*[str(row[0]), row[1], row[2] or "active", *row[3:], tags.get(row[0], {})])
             for row in rows
@@ -127,16 +142,25 @@ class SqlStore:
 
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
+        scope = all_of(self._active_experiments("all"))
+        inside = (
+            Sql("")
+            if scope.text == "1"
+            else Sql(f"AND run_uuid IN (SELECT r.run_uuid FROM runs r WHERE {scope.text})", scope.values)
+        )
         rows = self._rows(
-            f"SELECT {_VALUE}, step, timestamp FROM metrics WHERE run_uuid = ? AND key = ? "
+            f"SELECT {_VALUE}, step, timestamp FROM metrics WHERE run_uuid = ? AND key = ? {inside.text} "
             "ORDER BY step, timestamp, value",
-            (run_id, key),
+            (run_id, key, *inside.values),
         )
         return [Metric(key, math.nan if value is None else value, step, time) for value, step, time in rows]
 
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        return list_artifact_folder(run.artifact_uri, self._logged_models(run.run_id), path)
+        models = self._logged_models(run.run_id)
+        if self._elsewhere is not None and local_folder(models.get(path.partition("/")[0], run.artifact_uri)) is None:
+            return self._elsewhere().list_artifacts(run, path)
+        return list_artifact_folder(run.artifact_uri, models, path)
 
     # -- best -------------------------------------------------------------------------------------------
 
@@ -225,18 +249,27 @@ class SqlStore:
         """Which runs a query is about, as a condition on ``runs r``."""
         conditions = [] if query.view == "all" else [Sql("r.lifecycle_stage = ?", (query.view,))]
         if query.experiment_ids is not None:
-            conditions.append(one_of("r.experiment_id", [int(one) for one in query.experiment_ids if one.isdecimal()]))
+            conditions.append(
+                one_of("r.experiment_id", [int(one) for one in query.experiment_ids if is_experiment_id(one)])
+            )
+            conditions += self._active_experiments("all")
         else:
             conditions += self._active_experiments(query.view)
         if query.filter is not None:
-            conditions.append(where(query.filter))
+            conditions.append(where(query.filter, datasets=self._has_dataset_tables))
         return all_of(conditions)
 
     def _active_experiments(self, view: View) -> list[Sql]:
         """A condition on the experiment, where one is needed at all."""
-        every = self._rows("SELECT count(*) FROM experiments")[0][0]
-        inside = [int(one.experiment_id) for one in self.list_experiments("active" if view == "active" else "all")]
-        return [] if len(inside) == every else [one_of("r.experiment_id", inside)]
+        inside = [Sql("e.lifecycle_stage = 'active'")] if view == "active" else []
+        if "workspace" in self._experiment_columns:
+            inside.append(Sql("e.workspace = ?", (self.workspace,)))
+        wanted = all_of(inside)
+        outside = self._rows(f"SELECT 1 FROM experiments e WHERE NOT ({wanted.text}) LIMIT 1", wanted.values)
+        if not outside:
+            return []
+        among = f"r.experiment_id IN (SELECT e.experiment_id FROM experiments e WHERE {wanted.text})"
+        return [Sql(among, wanted.values)]
 
     def _run_ids(self, query: RunQuery) -> list[str]:
         scope = self._scope(query)
@@ -296,7 +329,7 @@ class SqlStore:
                 stage,
                 start,
                 end,
-                user,
+                user or None,
                 artifact_uri,
                 metrics.get(run_id, {}),
                 params.get(run_id, {}),
@@ -313,7 +346,7 @@ class SqlStore:
         return texts
 
     def _datasets(self, run_ids: Sequence[str]) -> dict[str, list[DatasetInput]]:
-        if not self._has_datasets:
+        if not self._has_dataset_tables or not self._rows("SELECT 1 FROM inputs LIMIT 1"):
             return {}
         among = one_of("i.destination_id", run_ids)
         datasets: dict[str, list[DatasetInput]] = {}
@@ -329,7 +362,9 @@ class SqlStore:
 
     def _logged_models(self, run_id: str) -> dict[str, str]:
         """The models that a run logged, name to location; MLflow 3 keeps them beside the run's artifacts."""
-        if not self._database.columns("logged_models"):
+        if not self._database.has(
+            "logged_models", "name", "artifact_location", "source_run_id", "lifecycle_stage", "creation_timestamp_ms"
+        ):
             return {}
         rows = self._rows(
             "SELECT name, artifact_location FROM logged_models WHERE source_run_id = ? AND lifecycle_stage = 'active' "
@@ -343,8 +378,30 @@ class SqlStore:
         return self._database.columns("experiments")
 
     @cached_property
-    def _has_datasets(self) -> bool:
-        return bool(self._database.columns("inputs")) and bool(self._rows("SELECT 1 FROM inputs LIMIT 1"))
+    def _has_experiment_tags(self) -> bool:
+        return self._database.has("experiment_tags", "experiment_id", "key", "value")
+
+    @cached_property
+    def _has_dataset_tables(self) -> bool:
+        has = self._database.has
+        return (
+            has("inputs", "input_uuid", "source_id", "destination_type", "destination_id")
+            and has("datasets", "dataset_uuid", "name", "digest")
+            and has("input_tags", "input_uuid", "name", "value")
+        )
+
+    def _check_workspace(self) -> None:
+        if self.workspace == "default" or "workspace" not in self._experiment_columns:
+            return
+        known = {row[0] for row in self._rows("SELECT DISTINCT workspace FROM experiments")}
+        if self._database.has("workspaces", "name"):
+            known |= {row[0] for row in self._rows("SELECT name FROM workspaces")}
+        if self.workspace not in known:
+            raise NotFoundError(
+                f"there is no workspace {self.workspace!r} in {self.uri}",
+                candidates=tuple(sorted(known)),
+                hint=f"MLFLOW_WORKSPACE is one of {', '.join(sorted(known))}",
+            )
 
     @cached_property
     def _scan_hint(self) -> str:
@@ -374,10 +431,9 @@ def _judged_values(query: BestQuery) -> tuple[str, str]:
         )
         table = f"SELECT run_uuid, value, infinite FROM ({table}) WHERE place = 1"
     else:
-        # The mean is halved ten times on the way, which is exact, so that no sum of large values overflows.
-        judge = {"mean": "avg({} / 1024) * 1024", "min": "min({})", "max": "max({})"}[query.aggregate].format(finite)
+        function = {"mean": "exact_mean", "min": "min", "max": "max"}[query.aggregate]
         table = (
-            f"SELECT m.run_uuid, {judge} AS value, max({infinite}) AS infinite "
+            f"SELECT m.run_uuid, {function}({finite}) AS value, max({infinite}) AS infinite "
             "FROM metrics m WHERE m.key = ? GROUP BY m.run_uuid"
         )
     return f"({table}) j", query.metric

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.records import ModelVersion, RegisteredModel
-from agentnn.stores.sqlite_file import ReadOnlyDatabase, sqlite_path
+from agentnn.stores.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,15 +27,21 @@ class SqlRegistry:
 
     def __init__(self, uri: str, *, workspace: str = "default") -> None:
         self.uri = uri
-        self._database = ReadOnlyDatabase(sqlite_path(uri))
+        self._database = ReadOnlyDatabase(sqlite_path(uri), MODEL_TABLES)
         has_workspace = "workspace" in self._database.columns("registered_models")
         self._inside = "workspace = ?" if has_workspace else "1"
         self._workspace = (workspace,) if has_workspace else ()
-        self._has_aliases = bool(self._database.columns("registered_model_aliases"))
+        self._has_aliases = self._database.has("registered_model_aliases", "name", "alias", "version")
+        self._has_model_tags = self._database.has("registered_model_tags", "name", "key", "value")
+        self._has_version_tags = self._database.has("model_version_tags", "name", "version", "key", "value")
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
 
     def list_models(self) -> list[RegisteredModel]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
-        tags = _grouped(self._rows(f"SELECT name, key, value FROM registered_model_tags WHERE {self._inside}"))
+        tags = _grouped(self._model_tags())
         aliases = _grouped(self._aliases())
         stages: dict[str, dict[str, int]] = {}
         counts: dict[str, int] = {}
@@ -48,7 +54,7 @@ class SqlRegistry:
         return [
             RegisteredModel(
                 name,
-                description,
+                description or None,
                 born,
                 changed,
                 latest_version=max(stages.get(name, {}).values(), default=None),
@@ -69,9 +75,7 @@ class SqlRegistry:
         for _, alias, version in self._aliases(name):
             aliases.setdefault(version, []).append(alias)
         tags: dict[int, dict[str, str]] = {}
-        for version, key, value in self._rows(
-            f"SELECT version, key, value FROM model_version_tags WHERE {self._inside} AND name = ?", (name,)
-        ):
+        for version, key, value in self._version_tags(name):
             tags.setdefault(version, {})[key] = value
         return [
             ModelVersion(
@@ -85,12 +89,25 @@ class SqlRegistry:
                 ]
             )
             for model, version, stage, *rest in self._rows(
-                "SELECT name, version, current_stage, status, source, run_id, description, user_id, creation_time, "
-                f"last_updated_time FROM model_versions WHERE {self._inside} AND name = ? "
+                "SELECT name, version, current_stage, status, source, nullif(run_id, ''), nullif(description, ''), "
+                "nullif(user_id, ''), creation_time, last_updated_time "
+                f"FROM model_versions WHERE {self._inside} AND name = ? "
                 f"AND current_stage IS NOT '{_DELETED_STAGE}' ORDER BY version DESC",
                 (name,),
             )
         ]
+
+    def _model_tags(self) -> list[Any]:
+        if not self._has_model_tags:
+            return []
+        return self._rows(f"SELECT name, key, value FROM registered_model_tags WHERE {self._inside}")
+
+    def _version_tags(self, name: str) -> list[Any]:
+        if not self._has_version_tags:
+            return []
+        return self._rows(
+            f"SELECT version, key, value FROM model_version_tags WHERE {self._inside} AND name = ?", (name,)
+        )
 
     def _aliases(self, name: str | None = None) -> list[Any]:
         if not self._has_aliases:

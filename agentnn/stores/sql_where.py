@@ -42,21 +42,26 @@ def one_of(column: str, values: Sequence[Any]) -> Sql:
     return Sql(f"{column} IN ({','.join('?' * len(values))})", tuple(values))
 
 
-def where(expression: Expression) -> Sql:
-    """A filter as a condition on ``runs r``."""
+def where(expression: Expression, *, datasets: bool = True) -> Sql:
+    """A filter as a condition on ``runs r``.
+
+    Args:
+        expression: The filter.
+        datasets: Whether the database has tables for data sets; where it has none, no run has a data set.
+    """
     match expression:
         case And(parts):
-            return _joined([where(part) for part in parts], "AND")
+            return _joined([where(part, datasets=datasets) for part in parts], "AND")
         case Or(parts):
-            return _joined([where(part) for part in _gathered(parts)], "OR")
+            return _joined([where(part, datasets=datasets) for part in _gathered(parts)], "OR")
         case Not(part):
-            inner = where(part)
+            inner = where(part, datasets=datasets)
             return Sql(f"NOT ({inner.text})", inner.values)
         case Comparison(field):
             if field.kind == "attribute":
                 return _attribute(expression)
             if field.kind == "dataset":
-                return _dataset(expression)
+                return _dataset(expression) if datasets else Sql(str(int(expression.operator == "IS NULL")))
             return _keyed(expression)
 
 
@@ -81,7 +86,8 @@ def order_terms(order_by: Sequence[OrderBy]) -> tuple[str, tuple[Any, ...], list
             terms += [f"{alias}.is_nan", f"{alias}.value {direction}"]
         else:
             number = f"number_of({alias}.value)"
-            terms += [f"{number} IS NULL {direction}", f"{number} {direction}", f"{alias}.value {direction}"]
+            text = f"CASE WHEN {number} IS NULL THEN {alias}.value END"
+            terms += [f"{number} IS NULL {direction}", f"{number} {direction}", f"{text} {direction}"]
     return " ".join(joins), tuple(values), terms
 
 
@@ -89,7 +95,7 @@ def attribute_column(name: str) -> str:
     """The SQL expression for an attribute of ``runs r``."""
     if name == "run_name":
         tag = "(SELECT t.value FROM tags t WHERE t.key = '" + RUN_NAME_TAG + "' AND t.run_uuid = r.run_uuid)"
-        return f"COALESCE({tag}, r.name)"
+        return f"COALESCE({tag}, r.name, '')"
     column = _COLUMNS.get(name, name)
     return column if "(" in column else f"r.{column}"
 

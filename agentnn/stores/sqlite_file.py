@@ -7,15 +7,19 @@ File format: https://www.sqlite.org/fileformat.html#the_database_header
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from agentnn.errors import AgentNNError, CorruptDataError, NotAStoreError, StoreUnavailable, UsageError
 from agentnn.query.expressions import to_number
+from agentnn.query.selection import exact_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,18 +31,33 @@ _MAGIC = b"SQLite format 3\x00"
 _WAL_MODE = 2
 _LIMITS = ("stack overflow", "too large", "too many", "too deep", "too complex", "string or blob too big")
 
-REQUIRED = {
-    "experiments": {"experiment_id", "name", "artifact_location", "lifecycle_stage"},
-    "runs": {
-        "run_uuid", "name", "user_id", "status", "start_time", "end_time", "lifecycle_stage", "artifact_uri",
-        "experiment_id",
-    },
-    "latest_metrics": {"key", "value", "is_nan", "run_uuid"},
-    "metrics": {"key", "value", "timestamp", "step", "is_nan", "run_uuid"},
-    "params": {"key", "value", "run_uuid"},
-    "tags": {"key", "value", "run_uuid"},
+Tables = Mapping[str, frozenset[str]]
+
+RUN_TABLES: Tables = {
+    "experiments": frozenset({"experiment_id", "name", "artifact_location", "lifecycle_stage"}),
+    "runs": frozenset(
+        {
+            "run_uuid", "name", "user_id", "status", "start_time", "end_time", "lifecycle_stage", "artifact_uri",
+            "experiment_id",
+        }
+    ),
+    "latest_metrics": frozenset({"key", "value", "is_nan", "run_uuid"}),
+    "metrics": frozenset({"key", "value", "timestamp", "step", "is_nan", "run_uuid"}),
+    "params": frozenset({"key", "value", "run_uuid"}),
+    "tags": frozenset({"key", "value", "run_uuid"}),
 }  # fmt: skip
-"""The tables and columns that the reader stands on. They have not changed since MLflow 2.0."""
+"""The tables and columns that a question about runs stands on. They have not changed since MLflow 2.0."""
+
+MODEL_TABLES: Tables = {
+    "registered_models": frozenset({"name", "description", "creation_time", "last_updated_time"}),
+    "model_versions": frozenset(
+        {
+            "name", "version", "current_stage", "status", "source", "run_id", "description", "user_id",
+            "creation_time", "last_updated_time",
+        }
+    ),
+}  # fmt: skip
+"""The tables and columns that a question about registered models stands on."""
 
 
 class SchemaMismatch(AgentNNError):
@@ -63,44 +82,67 @@ def sqlite_path(uri: str) -> Path:
 
 
 class ReadOnlyDatabase:
-    """An MLflow database that is open for reading.
+    """An MLflow database that is open for reading; threads and forked processes may share it.
 
     Args:
         path: The file.
-        check: Whether the schema must be one that is known here.
+        required: The tables and columns that must be there.
 
     Raises:
         StoreUnavailable: There is no such file, it is a directory, or it can't be read.
         CorruptDataError: It is not a SQLite database, or a damaged one.
         NotAStoreError: It is a SQLite database, but not MLflow's.
-        SchemaMismatch: It is MLflow's, but lacks a table or a column that is needed here.
+        SchemaMismatch: It is MLflow's, but lacks a table or a column that is required.
     """
 
-    def __init__(self, path: Path, *, check: bool = True) -> None:
-        self.path = path
+    def __init__(self, path: Path, required: Tables = RUN_TABLES) -> None:
+        self.path = path.absolute()
+        self._lock = Lock()
+        self._abandoned: list[sqlite3.Connection] = []
         self._open()
         try:
-            if check:
-                _check_schema(self)
+            self._check(required)
         except BaseException:
             self.close()
             raise
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """All rows of a query at once, so that no read lock outlives it and holds up a training run."""
-        if self._frozen_state is not None and self._frozen_state != self._file_state():
-            self.close()
-            self._open()
-        with _sqlite_errors(self.path):
-            return self._connection.execute(sql, values).fetchall()
+        """All rows of a query at once.
+
+        No read lock outlives the call: the rows are fetched whole, and threads take turns, since SQLite would keep
+        the lock for as long as any statement of a connection runs. A training run that writes is not held up.
+        """
+        with self._lock:
+            self._reopen_if_needed()
+            try:
+                with _sqlite_errors(self.path):
+                    return self._connection.execute(sql, values).fetchall()
+            except UnicodeEncodeError as error:
+                raise UsageError(
+                    f"{error.object!r} is not valid Unicode", hint="check the terminal's encoding"
+                ) from None
 
     def columns(self, table: str) -> set[str]:
         """The columns of a table; empty when there is no such table."""
         return {row[1] for row in self.rows(f'PRAGMA table_info("{table}")')}
 
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether there is a table with these columns."""
+        return self.columns(table) >= set(columns or ("key", "value"))
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def _reopen_if_needed(self) -> None:
+        """Open the file again when another one stands in its place, or when this is a forked process."""
+        if os.getpid() != self._pid:
+            # Closing it here would drop the locks of the process that opened it: https://www.sqlite.org/howtocorrupt.html
+            self._abandoned.append(self._connection)
+            self._open()
+        elif self._state() != self._opened_state:
+            self._connection.close()
+            self._open()
 
     def _open(self) -> None:
         """Open the file so that nothing is created beside it.
@@ -108,25 +150,37 @@ class ReadOnlyDatabase:
         A database in WAL mode makes SQLite create two files even for a reader. Where no such file stands there is
         nothing but the database to read, which ``immutable`` says; should it change, it is opened again.
         """
+        self._pid = os.getpid()
         header = _header(self.path)
-        frozen = len(header) > 18 and header[18] == _WAL_MODE and not self._wal.exists()
-        self._frozen_state = self._file_state() if frozen else None
-        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro" + ("&immutable=1" if frozen else "")
+        self._frozen = len(header) > 18 and header[18] == _WAL_MODE and not self._wal.exists()
+        self._opened_state = self._state()
+        uri = f"file:{quote(str(self.path))}?mode=ro" + ("&immutable=1" if self._frozen else "")
         with _sqlite_errors(self.path):
             connection = sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, check_same_thread=False)
             connection.execute("PRAGMA case_sensitive_like = ON")
             connection.create_function("number_of", 1, to_number, deterministic=True)
             connection.create_function("regexp", 2, _regexp, deterministic=True)
+            connection.create_aggregate("exact_mean", 1, _Mean)  # type: ignore[arg-type]
         self._connection = connection
+
+    def _check(self, required: Tables) -> None:
+        missing = {table: needed - self.columns(table) for table, needed in required.items()}
+        if not self.columns("experiments") or not self.columns("runs"):
+            raise _not_mlflows(self.path)
+        lacking = sorted(f"{table}.{column}" for table, columns in missing.items() for column in columns)
+        if lacking:
+            raise SchemaMismatch(f"{self.path} has an MLflow schema that is not known here: no {', '.join(lacking)}")
 
     @property
     def _wal(self) -> Path:
         return self.path.with_name(self.path.name + "-wal")
 
-    def _file_state(self) -> tuple[int, int, bool]:
+    def _state(self) -> tuple[int, ...]:
+        """What tells one file at the path from another, and for an immutable one, whether it has changed."""
         with _os_errors(self.path):
             status = self.path.stat()
-        return status.st_mtime_ns, status.st_size, self._wal.exists()
+        identity = (status.st_dev, status.st_ino)
+        return (*identity, status.st_mtime_ns, status.st_size, self._wal.exists()) if self._frozen else identity
 
 
 def schema_revision(path: Path) -> str:
@@ -135,15 +189,19 @@ def schema_revision(path: Path) -> str:
     Raises:
         StoreUnavailable, CorruptDataError, NotAStoreError: see :class:`ReadOnlyDatabase`.
     """
-    database = ReadOnlyDatabase(path, check=False)
+    database = ReadOnlyDatabase(path, required={})
     try:
-        if not database.columns("alembic_version") or not database.columns("runs"):
-            raise NotAStoreError(
-                f"{path} is a SQLite database, but not an MLflow store", hint="check the path in the tracking URI"
-            )
+        if not database.columns("alembic_version"):
+            raise _not_mlflows(path)
         return ",".join(row[0] for row in database.rows("SELECT version_num FROM alembic_version"))
     finally:
         database.close()
+
+
+def _not_mlflows(path: Path) -> NotAStoreError:
+    return NotAStoreError(
+        f"{path} is a SQLite database, but not an MLflow store", hint="check the path in the tracking URI"
+    )
 
 
 @contextmanager
@@ -185,16 +243,18 @@ def _header(path: Path) -> bytes:
     return header
 
 
-def _check_schema(database: ReadOnlyDatabase) -> None:
-    path = database.path
-    missing = {table: needed - database.columns(table) for table, needed in REQUIRED.items()}
-    if missing["experiments"] == REQUIRED["experiments"] or missing["runs"] == REQUIRED["runs"]:
-        raise NotAStoreError(
-            f"{path} is a SQLite database, but not an MLflow store", hint="check the path in the tracking URI"
-        )
-    lacking = sorted(f"{table}.{column}" for table, columns in missing.items() for column in columns)
-    if lacking:
-        raise SchemaMismatch(f"{path} has an MLflow schema that is not known here: it lacks {', '.join(lacking)}")
+class _Mean:
+    """The mean of the values that are not NULL, as an aggregate function of SQLite."""
+
+    def __init__(self) -> None:
+        self._values: list[float] = []
+
+    def step(self, value: float | None) -> None:
+        if value is not None:
+            self._values.append(value)
+
+    def finalize(self) -> float | None:
+        return exact_mean(self._values) if self._values else None
 
 
 def _regexp(pattern: str, text: str | None) -> bool:
@@ -206,6 +266,10 @@ def _translated(error: sqlite3.Error, path: Path) -> AgentNNError:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreUnavailable(
             f"{path} is locked by another process; gave up after {LOCK_TIMEOUT_S:g} s", hint="try again when it is done"
+        )
+    if "no such column" in str(error) or "no such table" in str(error):
+        return SchemaMismatch(
+            f"{path} has an MLflow schema that is not known here: {error}", hint="a newer agentnn may know it"
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return CorruptDataError(f"{path} is damaged: {error}", hint="restore a backup, or try: sqlite3 FILE .recover")
