@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,9 +50,12 @@ class Settings:
         """What must never be shown: the credentials, and the passwords in the URIs."""
         found = {name: value for name, value in self.credentials.items() if not name.endswith("USERNAME")}
         for name in ("tracking_uri", "registry_uri"):
-            before, at, _ = getattr(self, name).partition("://")[2].rpartition("@")
-            _, colon, password = before.partition(":")
-            if at and colon and password and not self.tracking_uri.startswith(("sqlite", "file")):
+            uri = getattr(self, name)
+            authority = uri.partition("://")[2]
+            if uri.startswith(("sqlite", "file")):  # their paths may hold an @ and a colon
+                authority = authority.partition("/")[0]
+            password = authority.rpartition("@")[0].partition(":")[2]
+            if password:
                 found[name] = password
         return found
 
@@ -107,6 +111,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     text = re.sub(r"\b((?!sqlite|file)[a-zA-Z][\w+.-]*://)\S*@", r"\1***@", text)
+    text = re.sub(r"\b((?:sqlite|file)[\w+.-]*://)[^\s/]*@", r"\1***@", text)
     return re.sub(
         r"([?&;]\w*(?:passw(?:or)?d|pwd|token|secret|api_?key)=)[^\s&;]*", r"\1***", text, flags=re.IGNORECASE
     )
@@ -130,8 +135,9 @@ def _tracking_uri(
 
 def _default_uri(directory: Path) -> str:
     """MLflow's own default: ``mlflow.db``, or ``mlruns`` when only that holds data. See docs/adr/0002."""
-    if not (directory / DEFAULT_DATABASE).exists() and holds_runs(directory / DEFAULT_FOLDER):
-        return f"./{DEFAULT_FOLDER}"
+    with suppress(OSError):  # the folders above may be closed to us
+        if holds_runs(directory / DEFAULT_FOLDER) and not (directory / DEFAULT_DATABASE).exists():
+            return f"./{DEFAULT_FOLDER}"
     return f"sqlite:///{DEFAULT_DATABASE}"
 
 
@@ -145,7 +151,11 @@ def holds_runs(folder: Path) -> bool:
 
 
 def _nearest_env_file(directory: Path) -> Path | None:
-    return next((file for one in (directory, *directory.parents) if (file := one / ".env").is_file()), None)
+    for one in (directory, *directory.parents):
+        with suppress(OSError):  # a folder that may not be looked into has none for us
+            if (one / ".env").is_file():
+                return one / ".env"
+    return None
 
 
 def _beside(file: Path, uri: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentnn import ModelManager
 from agentnn.cli.app import run_command
-from agentnn.errors import UsageError
+from agentnn.errors import AgentNNWarning, UsageError
 from agentnn.settings import Settings, redact
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def test_a_named_env_file_that_is_not_there_is_an_error(tmp_path: Path):
 def test_an_env_file_that_is_no_text_is_an_error(tmp_path: Path):
     (tmp_path / ".env").write_bytes(b"\xff\xfe\x00binary")
     with pytest.raises(UsageError, match="can't be read"):
+        load(tmp_path, env_file=tmp_path / ".env")
+    with pytest.warns(AgentNNWarning, match="can't be read and is left out"):
         load(tmp_path)
 
 
@@ -277,7 +279,7 @@ def test_a_password_among_the_options_of_a_uri_does_not_survive(name: str):
 @given(st.text(string.printable, max_size=40), st.dictionaries(st.text(max_size=3), st.text(min_size=5, max_size=9)))
 def test_a_given_secret_never_survives(text: str, secrets: dict[str, str]):
     assume(not any("*" in secret for secret in secrets.values()))
-    cleaned = redact(text.join(secrets.values()), secrets)
+    cleaned = redact(text.join(secrets.values()), secrets.values())
     assert not any(secret in cleaned for secret in secrets.values())
 
 

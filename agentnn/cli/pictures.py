@@ -25,7 +25,9 @@ def run_picture(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Group:
         ("experiment", f"{run.experiment} ({run.experiment_id})"),
         (
             "status",
-            styled(run.status) if run.lifecycle_stage == "active" else Text(f"{run.status}, deleted", style="red"),
+            styled(run.status)
+            if run.lifecycle_stage == "active"
+            else Text(visible(f"{run.status}, deleted"), style="red"),
         ),
         ("started", f"{run.to_dict()['start_time']} ({age(run.start_time)})"),
         ("duration", duration(run.duration_s)),

@@ -162,8 +162,8 @@ _FORMATS: dict[Output, Callable[[View, bool], Iterator[str]]] = {
 
 
 def _cell(value: Any, formulas: bool) -> str:
-    text = plain(value)
-    return text if formulas or not isinstance(value, str) else spreadsheet_safe(text)
+    is_number = isinstance(value, (int, float)) or value is None
+    return plain(value) if formulas or is_number else spreadsheet_safe(plain(value))
 
 
 def _print_table(view: View) -> None:

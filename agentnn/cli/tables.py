@@ -70,7 +70,7 @@ def details(pairs: Sequence[tuple[str, object]]) -> Table:
 
 def styled(text: str) -> Text:
     """A cell; the words for a status get their colour, everything else is plain."""
-    return Text(text, style=_STATUS.get(text, ""))
+    return Text(visible(text), style=_STATUS.get(text, ""))
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:

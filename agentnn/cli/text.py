@@ -8,6 +8,7 @@ from typing import Any
 from agentnn.query.expressions import to_number
 
 _JOINER = "\u200d"  # joins the parts of one emoji
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LINE_BREAKS = "\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029"
 
 
@@ -50,7 +51,7 @@ def spreadsheet_safe(text: str) -> str:
 
     https://owasp.org/www-community/attacks/CSV_Injection
     """
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and to_number(text) is None else text
+    return f"'{text}" if text[:1] in _FORMULA_SIGNS and to_number(text) is None else text
 
 
 def plain(value: Any) -> str:

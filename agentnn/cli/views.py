@@ -205,7 +205,7 @@ def chosen_columns(text: str | None, known: Sequence[str], mappings: Sequence[st
     columns = [one.strip() for one in text.split(",") if one.strip()]
     for column in columns:
         kind, dot, key = column.partition(".")
-        if column in known or (kind in mappings and dot and key):
+        if column in known or column in mappings or (kind in mappings and key):
             continue
         near = nearest(column, known)
         hint = f"did you mean {', '.join(near)}?" if near else f"one of {', '.join((*known, *mappings))}"

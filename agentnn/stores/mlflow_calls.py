@@ -52,20 +52,26 @@ def mlflow_call(settings: Settings, *, read: bool = True) -> Iterator[None]:
     Raises:
         AgentNNError: Whatever MLflow raised, as the class that carries the right exit code.
     """
-    wanted = {**_DEADLINES, **settings.credentials}
+    # MLflow looks models and artifacts up in the store of its global state, whatever store its client was made for.
+    ours = {"MLFLOW_TRACKING_URI": settings.tracking_uri, "MLFLOW_REGISTRY_URI": settings.registry_uri}
     if settings.workspace != "default":
-        wanted["MLFLOW_WORKSPACE"] = settings.workspace
+        ours["MLFLOW_WORKSPACE"] = settings.workspace
+    defaults = {**_DEADLINES, **settings.credentials}
     if read:
-        wanted["MLFLOW_ALLOW_FILE_STORE"] = "true"
+        defaults["MLFLOW_ALLOW_FILE_STORE"] = "true"
     with _one_at_a_time:
-        added = {key: value for key, value in wanted.items() if not os.environ.get(key)}
-        os.environ.update(added)
+        wanted = {**{key: value for key, value in defaults.items() if not os.environ.get(key)}, **ours}
+        before = {key: os.environ.get(key) for key in wanted}
+        os.environ.update(wanted)
         try:
             with _quiet(), _translated(settings):
                 yield
         finally:
-            for key in added:
-                os.environ.pop(key, None)
+            for key, value in before.items():
+                if value is None:
+                    os.environ.pop(key, None)
+                else:
+                    os.environ[key] = value
 
 
 @contextmanager
@@ -94,6 +100,10 @@ def _translated(settings: Settings) -> Iterator[None]:
         yield
     except MlflowException as error:
         raise _ours(error, settings) from error
+    except OSError as error:
+        if isinstance(error, AgentNNError):
+            raise
+        raise StoreUnavailable(f"the store can't be used: {_first_line(str(error), settings)}") from error
     except SQLAlchemyError as error:
         raise StoreUnavailable(f"the store refused: {_first_line(str(error), settings)}") from error
     except ModuleNotFoundError as error:
@@ -105,6 +115,8 @@ def _translated(settings: Settings) -> Iterator[None]:
 def _ours(error: Exception, settings: Settings) -> AgentNNError:
     message = _first_line(str(error), settings)
     code = str(getattr(error, "error_code", ""))
+    if "no such column" in message or "no such table" in message:
+        return UsageError(f"the store's schema is not what the installed MLflow knows: {message}")
     if "out-of-date database schema" in message:
         return UsageError(message, hint="back it up, then: mlflow db upgrade <the store's URI>")
     if "MLFLOW_ALLOW_FILE_STORE" in str(error):

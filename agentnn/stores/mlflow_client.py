@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import tempfile
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,14 @@ from agentnn.stores.artifacts import relative_path
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.sql_where import LARGEST
-from agentnn.stores.sqlite_file import schema_revision, sqlite_path
+from agentnn.stores.sqlite_file import ReadOnlyDatabase, schema_revision, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import PurePosixPath
+    from pathlib import Path, PurePosixPath
 
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
 
     from agentnn.query.runs import FieldKind, View
     from agentnn.query.selection import BestQuery
@@ -41,6 +42,15 @@ def make_client(uri: str, settings: Settings, *, read: bool = True) -> MlflowCli
         return MlflowClient(tracking_uri=uri, registry_uri=settings.registry_uri)
 
 
+def find_logged_model(client: MlflowClient, settings: Settings, run_id: str, name: str) -> LoggedModel | None:
+    """The model that a run logged under a name; MLflow 3 keeps it beside the run's artifacts, MLflow 2 among them."""
+    with mlflow_call(settings):
+        run = client.get_run(run_id)
+        ids = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
+        models = [client.get_logged_model(model_id) for model_id in ids]
+    return next((one for one in models if one.name == name), None)
+
+
 def check_before_writing(uri: str) -> None:
     """Look at a SQLite path before MLflow does, which retries for minutes and migrates without asking.
 
@@ -52,27 +62,55 @@ def check_before_writing(uri: str) -> None:
     if not uri.lower().startswith("sqlite"):
         return
     path = sqlite_path(uri)
-    place = path if path.exists() else path.parent
-    if not place.exists():
-        raise StoreUnavailable(f"there is no folder {place}", hint="make it, or check the tracking URI")
-    if not os.access(place, os.W_OK):
-        raise StoreUnavailable(f"{place} can't be written to", hint="check its permissions")
+    try:
+        if path.exists():
+            path.open("ab").close()
+        elif not path.parent.is_dir():
+            raise StoreUnavailable(f"there is no folder {path.parent}", hint="make it, or check the tracking URI")
+        else:
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        if isinstance(error, StoreUnavailable):
+            raise
+        raise StoreUnavailable(f"{path} can't be written to: {error.strerror}", hint="check its permissions") from error
     if path.exists() and path.stat().st_size:
         _refuse_to_migrate(uri)
 
 
 def _refuse_to_migrate(uri: str) -> None:
+    """Let MLflow open a database only where it has nothing to create and nothing to migrate."""
     path = sqlite_path(uri)
     found, wanted = schema_revision(path), _known_revisions()
-    if found == wanted[0]:
-        return
-    newer = found not in wanted
-    raise UsageError(
-        f"{path} has schema {found or '(none)'}, the installed MLflow wants {wanted[0]}",
-        hint="a newer MLflow made it: pip install --upgrade mlflow"
-        if newer
-        else f"back it up, then: mlflow db upgrade sqlite:///{path}",
-    )
+    if found != wanted[0]:
+        raise UsageError(
+            f"{path} has schema {found or '(none)'}, the installed MLflow wants {wanted[0]}",
+            hint=f"back it up, then: mlflow db upgrade sqlite:///{path}"
+            if found in wanted
+            else "a newer MLflow made it: pip install --upgrade mlflow",
+        )
+    lacking = _lacking_columns(path)
+    if lacking:
+        raise UsageError(
+            f"{path} is not whole: it lacks {', '.join(lacking[:3])}", hint="restore a backup; nothing was changed"
+        )
+
+
+def _lacking_columns(path: Path) -> list[str]:
+    """What MLflow's own tables should have and this database does not."""
+    import mlflow.store.db.utils  # noqa: F401 - it registers all of MLflow's tables
+    from mlflow.store.db.base_sql_model import Base
+
+    database = ReadOnlyDatabase(path, required={})
+    try:
+        return sorted(
+            f"{name}.{column.name}"
+            for name, table in Base.metadata.tables.items()
+            for columns in (database.columns(name),)
+            for column in table.columns
+            if column.name not in columns
+        )
+    finally:
+        database.close()
 
 
 def _known_revisions() -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import AgentNNError, CorruptDataError, NotFoundError, UnsafeError
 from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import mlflow_call
+from agentnn.stores.mlflow_client import find_logged_model, make_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,18 +66,40 @@ class ModelCheck:
 def model_folder(source: str, settings: Settings) -> Path:
     """The folder of a model on this machine; it is fetched when it lies elsewhere.
 
+    Args:
+        source: A path, a URI, ``models:/m-ID`` (a logged model of MLflow 3) or ``runs:/RUN_ID/path``.
+        settings: Name the store.
+
     Raises:
         NotFoundError: The model's files are not where its source says.
     """
-    folder = local_folder(source) if not source.startswith(("models:", "runs:", "mlflow-artifacts:")) else None
+    location = _location(source, settings)
+    folder = local_folder(location)
     if folder is None:
         with mlflow_call(settings):
             from mlflow.artifacts import download_artifacts
 
-            folder = Path(download_artifacts(artifact_uri=source, tracking_uri=settings.tracking_uri))
+            folder = Path(download_artifacts(artifact_uri=location, tracking_uri=settings.tracking_uri))
     if not (folder / "MLmodel").is_file():
         raise NotFoundError(f"there is no model at {source}", hint="the files were moved or deleted; register it again")
     return folder
+
+
+def _location(source: str, settings: Settings) -> str:
+    """Where a source lies. MLflow would look it up in the store of its global state, not in ours."""
+    scheme, _, rest = source.partition(":/")
+    if scheme not in ("models", "runs"):
+        return source
+    client = make_client(settings.tracking_uri, settings)
+    if scheme == "models":
+        with mlflow_call(settings):
+            return str(client.get_logged_model(rest.strip("/")).artifact_location)
+    run_id, _, path = rest.strip("/").partition("/")
+    logged = find_logged_model(client, settings, run_id, path)
+    if logged is not None:
+        return str(logged.artifact_location)
+    with mlflow_call(settings):
+        return f"{client.get_run(run_id).info.artifact_uri}/{path}"
 
 
 def load_pyfunc(folder: Path, settings: Settings, *, trust: bool) -> Any:

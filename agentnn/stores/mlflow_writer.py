@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, ConflictError, NotFoundError, UsageError
 from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.mlflow_client import check_before_writing, make_client
+from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -101,8 +101,11 @@ class MlflowWriter:
         with suppress(ConflictError), mlflow_call(self._settings, read=False):  # it may be there already
             self._client.create_registered_model(name)
         with mlflow_call(self._settings, read=False):
+            logged = find_logged_model(self._client, self._settings, run_id, artifact_path)
             root = self._client.get_run(run_id).info.artifact_uri
-            version = self._client.create_model_version(name, f"{root}/{artifact_path}", run_id)
+            source = f"models:/{logged.model_id}" if logged else f"{root}/{artifact_path}"
+            extra = {"model_id": logged.model_id} if logged else {}
+            version = self._client.create_model_version(name, source, run_id, **extra)
             if alias is not None:
                 self._client.set_registered_model_alias(name, alias, version.version)
             return int(version.version)

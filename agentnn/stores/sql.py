@@ -18,7 +18,7 @@ from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Ex
 from agentnn.stores.artifacts import list_artifact_folder, local_folder
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.sql_where import LARGEST, Sql, all_of, one_of, order_terms, where
-from agentnn.stores.sqlite_file import ReadOnlyDatabase, sqlite_path
+from agentnn.stores.sqlite_file import ReadOnlyDatabase, integer, sqlite_path, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,10 +31,16 @@ _CHUNK = 500
 _FINITE = f"m.is_nan = 0 AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
 _VALUE = (
     f"CASE WHEN is_nan THEN NULL WHEN value >= {LARGEST!r} THEN 9e999 WHEN value <= {-LARGEST!r} THEN -9e999 "
-    "ELSE CAST(value AS REAL) END"
+    "WHEN typeof(value) IN ('real', 'integer') THEN CAST(value AS REAL) ELSE damaged(value) END"
 )
 """A metric's value as it was logged: NaN as NULL, and an infinity, which SQL reads out of 9e999, as itself."""
 
+_RUN_COLUMNS = ", ".join(
+    [
+        "run_uuid", text("name"), "experiment_id", text("status"), text("lifecycle_stage"), integer("start_time"),
+        integer("end_time"), text("user_id"), text("artifact_uri"),
+    ]
+)  # fmt: skip
 _TOP_STEPS = (64, 1024)
 _SCAN_BELOW_KEYS_PER_RUN = 8
 _NATURAL_ORDER = "r.start_time DESC, r.run_uuid"
@@ -83,18 +89,21 @@ class SqlStore:
     @property
     def _experiments(self) -> dict[str, Experiment]:
         has = self._experiment_columns
-        creation, update = ("creation_time", "last_update_time") if "creation_time" in has else ("NULL", "NULL")
+        timed = "creation_time" in has
+        creation, update = (integer("creation_time"), integer("last_update_time")) if timed else ("NULL", "NULL")
         condition, values = ("WHERE workspace = ?", (self.workspace,)) if "workspace" in has else ("", ())
         rows = self._rows(
-            f"SELECT experiment_id, name, lifecycle_stage, artifact_location, {creation} AS born, {update} "
+            f"SELECT experiment_id, {text('name')}, {text('lifecycle_stage')}, {text('artifact_location')}, "
+            f"{creation} AS born, {update} "
             f"FROM experiments {condition} ORDER BY born DESC, experiment_id",
             values,
         )
         tags: dict[int, dict[str, str]] = {}
-        if self._has_experiment_tags:
-            for experiment_id, key, value in self._rows("SELECT experiment_id, key, value FROM experiment_tags"):
-                if value is not None:
-                    tags.setdefault(experiment_id, {})[key] = value
+        for experiment_id, key, value in self._rows(
+            f"SELECT experiment_id, {text('key')}, {text('value')} FROM experiment_tags"
+        ):
+            if value is not None:
+                tags.setdefault(experiment_id, {})[key] = value
         return {
             str(row[0]): Experiment(*[str(row[0]), row[1], row[2] or "active", *row[3:], tags.get(row[0], {})])
             for row in rows
@@ -142,16 +151,12 @@ class SqlStore:
 
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        scope = all_of(self._active_experiments("all"))
-        inside = (
-            Sql("")
-            if scope.text == "1"
-            else Sql(f"AND run_uuid IN (SELECT r.run_uuid FROM runs r WHERE {scope.text})", scope.values)
-        )
+        scope = all_of([Sql("1"), *self._active_experiments("all")])
+        own = f"run_uuid IN (SELECT r.run_uuid FROM runs r WHERE r.run_uuid = ? AND {scope.text})"
         rows = self._rows(
-            f"SELECT {_VALUE}, step, timestamp FROM metrics WHERE run_uuid = ? AND key = ? {inside.text} "
+            f"SELECT {_VALUE}, {integer('step')}, {integer('timestamp')} FROM metrics WHERE {own} AND key = ? "
             "ORDER BY step, timestamp, value",
-            (run_id, key, *inside.values),
+            (run_id, *scope.values, key),
         )
         return [Metric(key, math.nan if value is None else value, step, time) for value, step, time in rows]
 
@@ -210,7 +215,7 @@ class SqlStore:
         run_ids = list(values)
         for index in range(0, len(run_ids), _CHUNK):
             among = one_of("r.run_uuid", run_ids[index : index + _CHUNK])
-            sql = f"SELECT r.run_uuid, r.start_time FROM runs r WHERE {among.text} AND {scope.text}"
+            sql = f"SELECT r.run_uuid, {integer('r.start_time')} FROM runs r WHERE {among.text} AND {scope.text}"
             for run_id, start in self._rows(sql, among.values + scope.values):
                 starts[run_id] = math.inf if start is None else -start
         sign = -1 if descending else 1
@@ -312,8 +317,7 @@ class SqlStore:
         datasets = self._datasets(run_ids)
         runs: dict[str, Run] = {}
         for run_id, name, experiment_id, status, stage, start, end, user, artifact_uri in self._rows(
-            "SELECT run_uuid, name, experiment_id, status, lifecycle_stage, start_time, end_time, user_id, "
-            f"artifact_uri FROM runs WHERE {among.text}",
+            f"SELECT {_RUN_COLUMNS} FROM runs WHERE {among.text}",
             among.values,
         ):
             own_tags = tags.get(run_id, {})
@@ -325,8 +329,8 @@ class SqlStore:
                 name or own_tags.get(RUN_NAME_TAG, ""),
                 experiment,
                 names[experiment],
-                status,
-                stage,
+                status or "",
+                stage or "active",
                 start,
                 end,
                 user or None,
@@ -340,7 +344,7 @@ class SqlStore:
 
     def _texts(self, table: str, among: Sql) -> dict[str, dict[str, str]]:
         texts: dict[str, dict[str, str]] = defaultdict(dict)
-        sql = f"SELECT run_uuid, key, value FROM {table} WHERE {among.text} AND value IS NOT NULL"
+        sql = f"SELECT run_uuid, {text('key')}, {text('value')} FROM {table} WHERE {among.text} AND value IS NOT NULL"
         for run_id, key, value in self._rows(sql, among.values):
             texts[run_id][key] = value
         return texts
@@ -376,10 +380,6 @@ class SqlStore:
     @cached_property
     def _experiment_columns(self) -> set[str]:
         return self._database.columns("experiments")
-
-    @cached_property
-    def _has_experiment_tags(self) -> bool:
-        return self._database.has("experiment_tags", "experiment_id", "key", "value")
 
     @cached_property
     def _has_dataset_tables(self) -> bool:

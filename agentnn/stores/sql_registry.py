@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.records import ModelVersion, RegisteredModel
-from agentnn.stores.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, sqlite_path
+from agentnn.stores.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, integer, sqlite_path, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _DELETED_STAGE = "Deleted_Internal"
+_VERSION_COLUMNS = ", ".join(
+    [
+        text("name"), integer("version"), text("current_stage"), text("status"), text("source"),
+        *(f"nullif({text(column)}, '')" for column in ("run_id", "description", "user_id")),
+        integer("creation_time"), integer("last_updated_time"),
+    ]
+)  # fmt: skip
 
 
 class SqlRegistry:
@@ -32,8 +39,6 @@ class SqlRegistry:
         self._inside = "workspace = ?" if has_workspace else "1"
         self._workspace = (workspace,) if has_workspace else ()
         self._has_aliases = self._database.has("registered_model_aliases", "name", "alias", "version")
-        self._has_model_tags = self._database.has("registered_model_tags", "name", "key", "value")
-        self._has_version_tags = self._database.has("model_version_tags", "name", "version", "key", "value")
 
     def close(self) -> None:
         """Close the database."""
@@ -46,7 +51,7 @@ class SqlRegistry:
         stages: dict[str, dict[str, int]] = {}
         counts: dict[str, int] = {}
         for name, stage, newest, count in self._rows(
-            "SELECT name, current_stage, max(version), count(*) FROM model_versions "
+            f"SELECT {text('name')}, {text('current_stage')}, {integer('max(version)')}, count(*) FROM model_versions "
             f"WHERE {self._inside} AND current_stage IS NOT '{_DELETED_STAGE}' GROUP BY name, current_stage"
         ):
             stages.setdefault(name, {})[stage or "None"] = newest
@@ -64,7 +69,8 @@ class SqlRegistry:
                 tags=tags.get(name, {}),
             )
             for name, description, born, changed in self._rows(
-                "SELECT name, description, creation_time, last_updated_time FROM registered_models "
+                f"SELECT {text('name')}, {text('description')}, {integer('creation_time')}, "
+                f"{integer('last_updated_time')} FROM registered_models "
                 f"WHERE {self._inside} ORDER BY name"
             )
         ]
@@ -89,24 +95,21 @@ class SqlRegistry:
                 ]
             )
             for model, version, stage, *rest in self._rows(
-                "SELECT name, version, current_stage, status, source, nullif(run_id, ''), nullif(description, ''), "
-                "nullif(user_id, ''), creation_time, last_updated_time "
-                f"FROM model_versions WHERE {self._inside} AND name = ? "
+                f"SELECT {_VERSION_COLUMNS} FROM model_versions WHERE {self._inside} AND name = ? "
                 f"AND current_stage IS NOT '{_DELETED_STAGE}' ORDER BY version DESC",
                 (name,),
             )
         ]
 
     def _model_tags(self) -> list[Any]:
-        if not self._has_model_tags:
-            return []
-        return self._rows(f"SELECT name, key, value FROM registered_model_tags WHERE {self._inside}")
+        return self._rows(
+            f"SELECT {text('name')}, {text('key')}, {text('value')} FROM registered_model_tags WHERE {self._inside}"
+        )
 
     def _version_tags(self, name: str) -> list[Any]:
-        if not self._has_version_tags:
-            return []
         return self._rows(
-            f"SELECT version, key, value FROM model_version_tags WHERE {self._inside} AND name = ?", (name,)
+            f"SELECT version, {text('key')}, {text('value')} FROM model_version_tags WHERE {self._inside} AND name = ?",
+            (name,),
         )
 
     def _aliases(self, name: str | None = None) -> list[Any]:
@@ -114,7 +117,8 @@ class SqlRegistry:
             return []
         only, values = ("AND name = ?", (name,)) if name is not None else ("", ())
         return self._rows(
-            f"SELECT name, alias, version FROM registered_model_aliases WHERE {self._inside} {only} ORDER BY alias",
+            f"SELECT {text('name')}, {text('alias')}, {integer('version')} FROM registered_model_aliases "
+            f"WHERE {self._inside} {only} ORDER BY alias",
             values,
         )
 

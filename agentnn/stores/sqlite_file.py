@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ LOCK_TIMEOUT_S = 5.0
 
 _MAGIC = b"SQLite format 3\x00"
 _WAL_MODE = 2
+_BACKUP = "restore a backup, or try: sqlite3 FILE .recover"
+_DAMAGE = ("decode to UTF-8", "unsupported file format", "user-defined function", "malformed")
 _LIMITS = ("stack overflow", "too large", "too many", "too deep", "too complex", "string or blob too big")
 
 Tables = Mapping[str, frozenset[str]]
@@ -45,6 +48,7 @@ RUN_TABLES: Tables = {
     "metrics": frozenset({"key", "value", "timestamp", "step", "is_nan", "run_uuid"}),
     "params": frozenset({"key", "value", "run_uuid"}),
     "tags": frozenset({"key", "value", "run_uuid"}),
+    "experiment_tags": frozenset({"key", "value", "experiment_id"}),
 }  # fmt: skip
 """The tables and columns that a question about runs stands on. They have not changed since MLflow 2.0."""
 
@@ -56,6 +60,8 @@ MODEL_TABLES: Tables = {
             "creation_time", "last_updated_time",
         }
     ),
+    "registered_model_tags": frozenset({"name", "key", "value"}),
+    "model_version_tags": frozenset({"name", "version", "key", "value"}),
 }  # fmt: skip
 """The tables and columns that a question about registered models stands on."""
 
@@ -96,7 +102,9 @@ class ReadOnlyDatabase:
     """
 
     def __init__(self, path: Path, required: Tables = RUN_TABLES) -> None:
-        self.path = path.absolute()
+        absolute = path.absolute()
+        # The folders above may be closed to us, as they can be to a service that was started here.
+        self.path = absolute if os.access(absolute.parent, os.X_OK) else path
         self._lock = Lock()
         self._abandoned: list[sqlite3.Connection] = []
         self._open()
@@ -124,11 +132,18 @@ class ReadOnlyDatabase:
 
     def columns(self, table: str) -> set[str]:
         """The columns of a table; empty when there is no such table."""
-        return {row[1] for row in self.rows(f'PRAGMA table_info("{table}")')}
+        return {row[1] for row in self.rows(f'PRAGMA table_xinfo("{table}")')}
 
     def has(self, table: str, *columns: str) -> bool:
-        """Whether there is a table with these columns."""
-        return self.columns(table) >= set(columns or ("key", "value"))
+        """Whether there is a table, which older schemas do without.
+
+        Raises:
+            SchemaMismatch: It is there, but lacks one of these columns.
+        """
+        found = self.columns(table)
+        if found and not found >= set(columns):
+            self._check({table: frozenset(columns)})
+        return bool(found)
 
     def close(self) -> None:
         """Close the file."""
@@ -160,6 +175,7 @@ class ReadOnlyDatabase:
             connection.execute("PRAGMA case_sensitive_like = ON")
             connection.create_function("number_of", 1, to_number, deterministic=True)
             connection.create_function("regexp", 2, _regexp, deterministic=True)
+            connection.create_function("damaged", 1, _damaged)
             connection.create_aggregate("exact_mean", 1, _Mean)  # type: ignore[arg-type]
         self._connection = connection
 
@@ -211,6 +227,8 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translated(error, path) from error
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
+        raise CorruptDataError(f"{path} is damaged: its schema is no text", hint=_BACKUP) from error
 
 
 @contextmanager
@@ -234,13 +252,26 @@ def _header(path: Path) -> bytes:
         raise StoreUnavailable(
             f"{path} is a directory, not a database file", hint=f"did you mean sqlite:///{path / 'mlflow.db'}?"
         )
-    with _os_errors(path), path.open("rb") as file:
-        header = file.read(100)
+    with _os_errors(path):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreUnavailable(f"{path} is not a file", hint="check the path in the tracking URI")
+        with path.open("rb") as file:
+            header = file.read(100)
     if not header:
         raise NotAStoreError(f"{path} is empty: nothing was ever logged to it", hint="agentnn quickstart fills a store")
     if not header.startswith(_MAGIC):
         raise CorruptDataError(f"{path} is not a SQLite database", hint="check the path, or restore a backup")
     return header
+
+
+def integer(column: str) -> str:
+    """SQL for a column that holds whole numbers; anything else in it is damage."""
+    return f"CASE WHEN typeof({column}) IN ('integer', 'null') THEN {column} ELSE damaged({column}) END"
+
+
+def text(column: str) -> str:
+    """SQL for a column that holds text; anything else in it is damage."""
+    return f"CASE WHEN typeof({column}) IN ('text', 'null') THEN {column} ELSE damaged({column}) END"
 
 
 class _Mean:
@@ -257,6 +288,11 @@ class _Mean:
         return exact_mean(self._values) if self._values else None
 
 
+def _damaged(value: object) -> None:
+    """Called by SQL where a value is not of its column's type, so that the answer is an error and no nonsense."""
+    raise ValueError(value)
+
+
 def _regexp(pattern: str, text: str | None) -> bool:
     return text is not None and re.search(pattern, text) is not None
 
@@ -271,8 +307,8 @@ def _translated(error: sqlite3.Error, path: Path) -> AgentNNError:
         return SchemaMismatch(
             f"{path} has an MLflow schema that is not known here: {error}", hint="a newer agentnn may know it"
         )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
-        return CorruptDataError(f"{path} is damaged: {error}", hint="restore a backup, or try: sqlite3 FILE .recover")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(sign in str(error) for sign in _DAMAGE):
+        return CorruptDataError(f"{path} is damaged: {error}", hint=_BACKUP)
     if any(limit in str(error) for limit in _LIMITS):
         return UsageError(
             f"the question is too complex for SQLite: {error}", hint="a filter with fewer or flatter parts"

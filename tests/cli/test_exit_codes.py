@@ -415,11 +415,15 @@ def test_an_argument_that_is_no_text_is_2(filled: Path):
     assert "not valid UTF-8" in error_and_hint(ran.stderr)[0]
 
 
-def test_an_unreadable_environment_file_is_2(filled: Path):
+def test_an_unreadable_environment_file_is_2_when_it_was_asked_for_and_else_a_note(filled: Path):
     (filled.parent / ".env").write_bytes(b"\xff\xff=1")
-    ran = agentnn("run", "list", cwd=filled.parent)
+    ran = agentnn("--env-file", ".env", "run", "list", cwd=filled.parent)
     assert ran.returncode == 2
     assert ".env" in error_and_hint(ran.stderr)[0]
+    ran = agentnn("run", "list", cwd=filled.parent)
+    assert ran.returncode == 0
+    assert ran.stderr.startswith("note: ")
+    assert ".env can't be read" in ran.stderr
 
 
 def test_the_module_can_be_run_too(filled: Path):

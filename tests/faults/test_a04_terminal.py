@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,8 @@ def _errors(text: str) -> list[tuple[str, ...]]:
 
 def assert_harmless(text: str, *, keep: str = "\n") -> None:
     """Nothing in a text does anything to a terminal, or shows otherwise than it is."""
-    acting = {char for char in text if not char.isprintable() and char not in keep and char != "\u200d"}
+    shown = {char for char in text if char.isprintable() or unicodedata.category(char) == "Zs"}
+    acting = set(text) - shown - set(keep) - {"\u200d"}
     assert not acting, (acting, text[:300])
 
 

@@ -132,7 +132,7 @@ def test_a_filter_compares_them_as_ieee_754_does(expression: str, names: set[str
 
 def test_when_only_such_values_are_there_no_run_qualifies(logged: Path):
     manager = ModelManager(f"sqlite:///{logged}")
-    with pytest.raises(NotFoundError, match="none in scope has a finite 'score'"):
+    with pytest.raises(NotFoundError, match="no run qualifies by 'score': 1 NaN, 2 infinite"):
         manager.get_best_run("score", filter="run_name IN ('nan', 'up', 'down')")
 
 

@@ -324,7 +324,11 @@ def test_a_path_that_leaves_the_run_is_refused(path: str, artifacts: ModelManage
         artifacts.list_artifacts("ada", path)
 
 
-@pytest.mark.parametrize("path", ["missing", "notes.txt", "plots/missing"])
+def test_a_file_is_listed_as_itself(artifacts: ModelManager):
+    assert [one.path for one in artifacts.list_artifacts("ada", "notes.txt")] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("path", ["missing", "notes.txt/missing", "plots/missing"])
 def test_a_folder_that_is_not_there_is_an_error(path: str, artifacts: ModelManager):
     with pytest.raises(NotFoundError, match="there is no artifact"):
         artifacts.list_artifacts("ada", path)
