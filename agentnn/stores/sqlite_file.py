@@ -102,9 +102,7 @@ class ReadOnlyDatabase:
     """
 
     def __init__(self, path: Path, required: Tables = RUN_TABLES) -> None:
-        absolute = path.absolute()
-        # The folders above may be closed to us, as they can be to a service that was started here.
-        self.path = absolute if os.access(absolute.parent, os.X_OK) else path
+        self.path = path.absolute()
         self._lock = Lock()
         self._abandoned: list[sqlite3.Connection] = []
         self._open()

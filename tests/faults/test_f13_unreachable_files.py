@@ -112,14 +112,12 @@ def test_a_directory_that_may_not_be_entered_is_4(shared: Path):
 def test_a_directory_above_that_may_not_be_entered_does_not_hinder_the_search_for_env_files(shared: Path):
     inner = shared.parent / "closed" / "open"
     inner.mkdir(parents=True)
-    shutil.copyfile(shared, inner / "mlflow.db")
-    (inner / "mlflow.db").chmod(0o644)
     # The command starts inside, as a service does; the folder above is then closed to it.
     code = (
         "import os, sys, json, difflib, sqlite3, agentnn.cli.app, agentnn.stores.sql, agentnn.stores.base, dotenv\n"
         f"os.chmod({str(inner.parent)!r}, 0o600)\n"
         f"os.setgroups([]); os.setgid({UNPRIVILEGED}); os.setuid({UNPRIVILEGED})\n"
-        "sys.exit(agentnn.cli.app.run_command(['run', 'list', '-o', 'id']))\n"
+        f"sys.exit(agentnn.cli.app.run_command(['--tracking-uri', 'sqlite:///{shared}', 'run', 'list', '-o', 'id']))\n"
     )
     if os.getuid() != 0:
         pytest.skip("only root can become another user, who then may not enter a folder of root's")
