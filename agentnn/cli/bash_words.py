@@ -34,8 +34,13 @@ def mended(pieces: Sequence[str], current: int) -> tuple[list[str], int, str]:
             where, cut = len(words) - 1, joined or piece in _BREAKS
     if current >= len(pieces):
         return words, len(words) + where, ""
-    word = words[where]
-    return words, where, word[: max(word.rfind(char) for char in _BREAKS) + 1] if cut else ""
+    return words, where, _kept(words[where]) if cut else ""
+
+
+def _kept(word: str) -> str:
+    """The part of a word that stays as it is: all up to the last break, but an ``@``, which readline takes along."""
+    last_break = max(word.rfind(char) for char in _BREAKS)
+    return word[:last_break] if word[last_break : last_break + 1] == "@" else word[: last_break + 1]
 
 
 def _belongs_together(words: Sequence[str], piece: str) -> bool:

@@ -11,7 +11,7 @@ from agentnn.cli.options import manager_of, note
 
 if TYPE_CHECKING:
     from agentnn.sdk.quickstart import QuickstartResult
-    from agentnn.training.quickstart import Progress
+    from agentnn.training.quickstart import Candidate, Progress
 
 _NEXT = (
     "experiment list",
@@ -29,8 +29,8 @@ def quickstart(ctx: typer.Context) -> None:
 
     manager = manager_of(ctx)
     note("training ten small networks on GOOG daily prices 2004-2008, each backtested out of sample with costs")
-    with _progress_bar() as on_progress:
-        result = run_quickstart(manager, on_progress)
+    with _progress() as (on_progress, on_recorded):
+        result = run_quickstart(manager, on_progress, on_recorded)
     _say_what_came_out(result)
     from agentnn.cli.app import run_command  # which imports this module
 
@@ -66,10 +66,10 @@ def _say_what_came_out(result: "QuickstartResult") -> None:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Callable[["Progress"], None] | None]:
-    """A bar on standard error, where that is a terminal."""
+def _progress() -> Iterator[tuple[Callable[["Progress"], None] | None, Callable[["Candidate"], None] | None]]:
+    """What happens while it happens: a bar on a terminal, else a line a run."""
     if not sys.stderr.isatty():
-        yield None
+        yield None, lambda candidate: note(f"recorded {candidate.name}")
         return
     from rich.progress import Progress as Bar
 
@@ -77,4 +77,4 @@ def _progress_bar() -> Iterator[Callable[["Progress"], None] | None]:
 
     with Bar(console=make_console(stderr=True), transient=True) as bar:
         task = bar.add_task("training", total=1.0)
-        yield lambda progress: bar.update(task, completed=progress.fraction, description=progress.name)
+        yield lambda progress: bar.update(task, completed=progress.fraction, description=progress.name), None

@@ -50,12 +50,17 @@ class QuickstartResult:
         return [name for name, metrics in self.networks.items() if metrics.get("sharpe_ratio", bar) <= bar]
 
 
-def run_quickstart(manager: ModelManager, on_progress: Callable[[Progress], None] | None = None) -> QuickstartResult:
-    """Train small networks on real prices, record every one, and register the one that validated best.
+def run_quickstart(
+    manager: ModelManager,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_recorded: Callable[[Candidate], None] | None = None,
+) -> QuickstartResult:
+    """Train small networks on real prices, record each as soon as it is done, and register the one that validated best.
 
     Args:
         manager: Names the store.
         on_progress: Called after every epoch.
+        on_recorded: Called after every run that was recorded.
 
     Raises:
         MissingDependencyError: torch is not installed.
@@ -67,16 +72,20 @@ def run_quickstart(manager: ModelManager, on_progress: Callable[[Progress], None
     earlier = _count_runs(manager)
     writer = manager.writer()
     experiment_id = writer.ensure_experiment(EXPERIMENT)
-    candidates = [*train_candidates(on_progress)]
+    run_ids: dict[str, str] = {}
+
+    def record(candidate: Candidate) -> Candidate:
+        with tempfile.TemporaryDirectory() as scratch:
+            artifacts = {} if candidate.network is None else _saved(manager, candidate, Path(scratch))
+            run_ids[candidate.name] = writer.write_run(experiment_id, _new_run(candidate, artifacts))
+        if on_recorded is not None:
+            on_recorded(candidate)
+        return candidate
+
+    baseline = record(buy_and_hold())
+    candidates = [record(candidate) for candidate in train_candidates(on_progress)]
     champion = choose_champion(candidates)
-    baseline = buy_and_hold()
-    writer.write_run(experiment_id, _new_run(baseline, {}))
-    with tempfile.TemporaryDirectory() as scratch:
-        for candidate in candidates:
-            run_id = writer.write_run(experiment_id, _new_run(candidate, _saved(manager, candidate, Path(scratch))))
-            if candidate is champion:
-                champion_run_id = run_id
-    version = manager.register_model(MODEL, champion_run_id, alias="champion")
+    version = manager.register_model(MODEL, run_ids[champion.name], alias="champion")
     return QuickstartResult(
         earlier_runs=earlier,
         networks={one.name: dict(one.metrics) for one in candidates},
