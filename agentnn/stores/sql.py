@@ -12,7 +12,7 @@ from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import NotFoundError
+from agentnn.errors import CorruptDataError, NotFoundError
 from agentnn.query.selection import Best, Candidate, Excluded
 from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Metric, Run
 from agentnn.stores.artifacts import list_artifact_folder, local_folder
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 500
 _FINITE = f"m.is_nan = 0 AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
-_VALUE = (
-    f"CASE WHEN is_nan THEN NULL WHEN value >= {LARGEST!r} THEN 9e999 WHEN value <= {-LARGEST!r} THEN -9e999 "
-    "WHEN typeof(value) IN ('real', 'integer') THEN CAST(value AS REAL) ELSE damaged(value) END"
-)
-"""A metric's value as it was logged: NaN as NULL, and an infinity, which SQL reads out of 9e999, as itself."""
-
 _RUN_COLUMNS = ", ".join(
     [
         "run_uuid", text("name"), "experiment_id", text("status"), text("lifecycle_stage"), integer("start_time"),
@@ -154,11 +148,11 @@ class SqlStore:
         scope = all_of([Sql("1"), *self._active_experiments("all")])
         own = f"run_uuid IN (SELECT r.run_uuid FROM runs r WHERE r.run_uuid = ? AND {scope.text})"
         rows = self._rows(
-            f"SELECT {_VALUE}, {integer('step')}, {integer('timestamp')} FROM metrics WHERE {own} AND key = ? "
+            f"SELECT value, is_nan, {integer('step')}, {integer('timestamp')} FROM metrics WHERE {own} AND key = ? "
             "ORDER BY step, timestamp, value",
             (run_id, *scope.values, key),
         )
-        return [Metric(key, math.nan if value is None else value, step, time) for value, step, time in rows]
+        return [Metric(key, _metric_value(value, is_nan), step, time) for value, is_nan, step, time in rows]
 
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -309,10 +303,12 @@ class SqlStore:
         names = {run_id: one.name for run_id, one in self._experiments.items()}
         among = one_of("run_uuid", run_ids)
         metrics: dict[str, dict[str, float]] = defaultdict(dict)
-        for run_id, key, value in self._rows(
-            f"SELECT run_uuid, key, {_VALUE} FROM latest_metrics WHERE {among.text}", among.values
+        for run_id, key, value, is_nan in self._rows(
+            f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE {among.text}", among.values
         ):
-            metrics[run_id][key] = math.nan if value is None else value
+            # The common case is spelled out: this line runs for every metric of every run.
+            ordinary = not is_nan and value.__class__ is float and -LARGEST < value < LARGEST
+            metrics[run_id][key] = value if ordinary else _metric_value(value, is_nan)
         params, tags = self._texts("params", among), self._texts("tags", among)
         datasets = self._datasets(run_ids)
         runs: dict[str, Run] = {}
@@ -344,8 +340,10 @@ class SqlStore:
 
     def _texts(self, table: str, among: Sql) -> dict[str, dict[str, str]]:
         texts: dict[str, dict[str, str]] = defaultdict(dict)
-        sql = f"SELECT run_uuid, {text('key')}, {text('value')} FROM {table} WHERE {among.text} AND value IS NOT NULL"
+        sql = f"SELECT run_uuid, key, value FROM {table} WHERE {among.text} AND value IS NOT NULL"
         for run_id, key, value in self._rows(sql, among.values):
+            if value.__class__ is not str:
+                raise CorruptDataError(f"the value of {key!r} in {table} is no text", hint="restore a backup")
             texts[run_id][key] = value
         return texts
 
@@ -437,3 +435,12 @@ def _judged_values(query: BestQuery) -> tuple[str, str]:
             "FROM metrics m WHERE m.key = ? GROUP BY m.run_uuid"
         )
     return f"({table}) j", query.metric
+
+
+def _metric_value(value: object, is_nan: int) -> float:
+    """A metric's value as it was logged; SQL has NaN beside a flag, and an infinity as the largest double."""
+    if not isinstance(value, (float, int)):
+        raise CorruptDataError(f"a metric's value is {value!r}, which is no number", hint="restore a backup")
+    if is_nan:
+        return math.nan
+    return math.copysign(math.inf, value) if abs(value) >= LARGEST else float(value)
