@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agentnn.query.selection import BestQuery
     from agentnn.stores.base import TrackingStore
 
-_CHUNK = 500
+_CHUNK = 1000
 _FINITE = f"m.is_nan = 0 AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
 _RUN_COLUMNS = ", ".join(
     [
