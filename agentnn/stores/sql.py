@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentnn.errors import CorruptDataError, NotFoundError
-from agentnn.query.selection import Best, Candidate, Excluded
-from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Metric, Run
+from agentnn.query.selection import Best, Candidate
+from agentnn.records import RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Metric, Run
 from agentnn.stores.artifacts import list_artifact_folder, local_folder
 from agentnn.stores.ids import is_experiment_id
-from agentnn.stores.sql_where import LARGEST, Sql, all_of, one_of, order_terms, where
+from agentnn.stores.sql_best import best_candidates, tally
+from agentnn.stores.sql_where import LARGEST, NATURAL_ORDER, Sql, all_of, one_of, order_terms, where
 from agentnn.stores.sqlite_file import ReadOnlyDatabase, integer, sqlite_path, text
 
 if TYPE_CHECKING:
@@ -28,16 +29,12 @@ if TYPE_CHECKING:
     from agentnn.stores.base import TrackingStore
 
 _CHUNK = 1000
-_FINITE = f"m.is_nan = 0 AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
 _RUN_COLUMNS = ", ".join(
     [
         "run_uuid", text("name"), "experiment_id", text("status"), text("lifecycle_stage"), integer("start_time"),
         integer("end_time"), text("user_id"), text("artifact_uri"),
     ]
 )  # fmt: skip
-_TOP_STEPS = (64, 1024)
-_SCAN_BELOW_KEYS_PER_RUN = 8
-_NATURAL_ORDER = "r.start_time DESC, r.run_uuid"
 
 
 class SqlStore:
@@ -165,82 +162,11 @@ class SqlStore:
 
     def best_runs(self, query: BestQuery) -> Best:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        scope = self._best_scope(query)
-        ranked = self._top_of_metric_table(query, scope) if query.aggregate == "last" else None
-        if ranked is None:
-            ranked = self._ranked_by_join(query, scope)
+        scope = self._scope(query.scope)
+        ranked = best_candidates(self._database, query, scope)
         runs = {run.run_id: run for run in self.find_runs([run_id for run_id, _ in ranked])}
         candidates = tuple(Candidate(runs[run_id], value) for run_id, value in ranked if run_id in runs)
-        return Best(candidates, *(self._tally(query) if query.tally else ()))
-
-    def _best_scope(self, query: BestQuery) -> Sql:
-        scope = self._scope(query.scope)
-        conditions = [scope]
-        if not query.include_children:
-            conditions.append(_not_a_child())
-        if not query.include_unfinished:
-            conditions.append(Sql("r.status = 'FINISHED'"))
-        return all_of(conditions)
-
-    def _top_of_metric_table(self, query: BestQuery, scope: Sql) -> list[tuple[str, float]] | None:
-        """The best by a scan of the metric table alone, then a look at those few runs.
-
-        It is exact when enough of the first K rows qualify and no tie reaches over the edge; then the answer stands,
-        else K grows, and ``None`` says that only the join can tell.
-        """
-        direction = "DESC" if query.mode == "max" else "ASC"
-        wanted = query.top + 1
-        for size in _TOP_STEPS:
-            rows = self._rows(
-                f"SELECT m.run_uuid, m.value FROM latest_metrics m {self._scan_hint} "
-                f"WHERE m.key = ? AND {_FINITE} ORDER BY m.value {direction} LIMIT ?",
-                (query.metric, size),
-            )
-            ranked = self._qualified(rows, scope, query.mode == "max")[:wanted]
-            exhausted = len(rows) < size
-            if exhausted or (len(ranked) == wanted and ranked[-1][1] != rows[-1][1]):
-                return ranked
-        return None
-
-    def _qualified(self, rows: list[Any], scope: Sql, descending: bool) -> list[tuple[str, float]]:
-        """Those rows of (run id, value) whose runs are in scope, ranked."""
-        values = dict(rows)
-        starts: dict[str, float] = {}
-        run_ids = list(values)
-        for index in range(0, len(run_ids), _CHUNK):
-            among = one_of("r.run_uuid", run_ids[index : index + _CHUNK])
-            sql = f"SELECT r.run_uuid, {integer('r.start_time')} FROM runs r WHERE {among.text} AND {scope.text}"
-            for run_id, start in self._rows(sql, among.values + scope.values):
-                starts[run_id] = math.inf if start is None else -start
-        sign = -1 if descending else 1
-        ordered = sorted(starts, key=lambda run_id: (sign * values[run_id], starts[run_id], run_id))
-        return [(run_id, values[run_id]) for run_id in ordered]
-
-    def _ranked_by_join(self, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
-        judged, key = _judged_values(query)
-        direction = "DESC" if query.mode == "max" else "ASC"
-        return self._rows(
-            f"SELECT r.run_uuid, j.value FROM {judged} JOIN runs r ON r.run_uuid = j.run_uuid "
-            f"WHERE j.value IS NOT NULL AND {scope.text} ORDER BY j.value {direction}, {_NATURAL_ORDER} LIMIT ?",
-            (key, *scope.values, query.top + 1),
-        )
-
-    def _tally(self, query: BestQuery) -> tuple[int, Excluded]:
-        judged, key = _judged_values(query)
-        conditions = [self._scope(query.scope)]
-        if not query.include_children:
-            conditions.append(_not_a_child())
-        scope = all_of(conditions)
-        unfinished = "0" if query.include_unfinished else "r.status IS NOT 'FINISHED'"
-        rows = self._rows(
-            f"SELECT reason, count(*) FROM (SELECT CASE WHEN {unfinished} THEN 'unfinished' "
-            "WHEN j.run_uuid IS NULL THEN 'missing' WHEN j.value IS NOT NULL THEN 'considered' "
-            "WHEN j.infinite THEN 'infinite' ELSE 'nan' END AS reason "
-            f"FROM runs r LEFT JOIN {judged} ON j.run_uuid = r.run_uuid WHERE {scope.text}) GROUP BY reason",
-            (key, *scope.values),
-        )
-        counts = dict(rows)
-        return counts.pop("considered", 0), Excluded(**counts)
+        return Best(candidates, *(tally(self._database, query, scope) if query.tally else ()))
 
     # -- how --------------------------------------------------------------------------------------------
 
@@ -280,7 +206,7 @@ class SqlStore:
         limit = -1 if query.limit is None else query.limit
         rows = self._rows(
             f"SELECT r.run_uuid FROM runs r {joins} WHERE {scope.text} "
-            f"ORDER BY {', '.join([*terms, _NATURAL_ORDER])} LIMIT ?",
+            f"ORDER BY {', '.join([*terms, NATURAL_ORDER])} LIMIT ?",
             (*join_values, *scope.values, limit),
         )
         return [row[0] for row in rows]
@@ -400,41 +326,6 @@ class SqlStore:
                 candidates=tuple(sorted(known)),
                 hint=f"MLFLOW_WORKSPACE is one of {', '.join(sorted(known))}",
             )
-
-    @cached_property
-    def _scan_hint(self) -> str:
-        """Reading the metric table in one sweep beats the index unless runs have very many metrics."""
-        metrics, runs = self._rows("SELECT (SELECT max(rowid) FROM latest_metrics), (SELECT max(rowid) FROM runs)")[0]
-        return "NOT INDEXED" if (metrics or 0) <= _SCAN_BELOW_KEYS_PER_RUN * (runs or 0) else ""
-
-
-def _not_a_child() -> Sql:
-    return Sql(f"NOT EXISTS (SELECT 1 FROM tags c WHERE c.key = '{PARENT_TAG}' AND c.run_uuid = r.run_uuid)")
-
-
-def _judged_values(query: BestQuery) -> tuple[str, str]:
-    """The values that runs are judged by, as a table ``j (run_uuid, value, infinite)``, and its placeholder's value.
-
-    ``value`` is NULL where a run has the metric, but no finite value of it.
-    """
-    infinite = f"m.is_nan = 0 AND NOT ({_FINITE})"
-    finite = f"CASE WHEN {_FINITE} THEN m.value END"
-    if query.aggregate == "last":
-        table = f"SELECT m.run_uuid, {finite} AS value, {infinite} AS infinite FROM latest_metrics m WHERE m.key = ?"
-    elif query.aggregate == "first":
-        table = (
-            f"SELECT m.run_uuid, {finite} AS value, {infinite} AS infinite, row_number() OVER (PARTITION BY m.run_uuid "
-            f"ORDER BY {finite} IS NULL, {infinite} DESC, m.step, m.timestamp, m.value) AS place "
-            "FROM metrics m WHERE m.key = ?"
-        )
-        table = f"SELECT run_uuid, value, infinite FROM ({table}) WHERE place = 1"
-    else:
-        function = {"mean": "exact_mean", "min": "min", "max": "max"}[query.aggregate]
-        table = (
-            f"SELECT m.run_uuid, {function}({finite}) AS value, max({infinite}) AS infinite "
-            "FROM metrics m WHERE m.key = ? GROUP BY m.run_uuid"
-        )
-    return f"({table}) j", query.metric
 
 
 def _metric_value(value: object, is_nan: int) -> float:

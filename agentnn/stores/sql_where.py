@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LARGEST = sys.float_info.max
 """MLflow keeps infinities in SQL as the largest double, of either sign."""
 
+NATURAL_ORDER = "r.start_time DESC, r.run_uuid"
+"""MLflow's own order of runs: the later start first, then the smaller run id."""
+
 _TABLES = {"metric": "latest_metrics", "param": "params", "tag": "tags"}
 _COLUMNS = {"run_id": "run_uuid", "user_id": "user_id", "experiment_id": "CAST(r.experiment_id AS TEXT)"}
 
