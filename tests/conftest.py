@@ -1,15 +1,32 @@
-"""What all tests share: an empty MLflow store, made and migrated once a session by MLflow itself."""
+"""What all tests share: empty MLflow stores of every kind, migrated once a session by MLflow itself.
+
+``make_store`` gives stores, ``mlflow_server`` and ``start_server`` servers, ``postgres`` the database server; each
+starts what it needs when a test first asks for it.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from real_stores import (
+    PROXIED,
+    STORE_KINDS,
+    MlflowServer,
+    PostgresCluster,
+    copy_sqlite_store,
+    end_senders,
+    fail_or_skip,
+    make_equal,
+    why_no_postgres,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -44,3 +61,115 @@ def database(tmp_path: Path, template_database: Path) -> Path:
 def uri(database: Path) -> str:
     """The tracking URI of an empty MLflow database of this test's own."""
     return f"sqlite:///{database}"
+
+
+@pytest.fixture(scope="session")
+def _states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """New paths for the state folders of the session's tests."""
+    folder = tmp_path_factory.mktemp("states")
+    return (folder / str(number) for number in itertools.count())
+
+
+@pytest.fixture(autouse=True)
+def state_dir(_states: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where this test's journals go, not yet made; its senders end with the test.
+
+    It is outside ``tmp_path``, so that tests can look at all that is there.
+    """
+    path = next(_states)
+    monkeypatch.setenv("AGENTNN_STATE_DIR", str(path))
+    yield path
+    end_senders(path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    """A running PostgreSQL with a migrated template; a store of one's own is quickly copied from it."""
+    if reason := why_no_postgres():
+        fail_or_skip(reason)
+    with PostgresCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def _server_template(template_database: Path) -> Path:
+    """The empty database of a server that keeps the artifacts itself."""
+    path = template_database.with_name("server.db")
+    copy_sqlite_store(template_database, path, PROXIED)
+    return path
+
+
+@pytest.fixture(scope="session")
+def _server_database(_server_template: Path) -> Path:
+    """The database of the session's server."""
+    path = _server_template.with_name("session.db")
+    shutil.copyfile(_server_template, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(_server_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A running MLflow server on SQLite, with whatever earlier tests left in it; don't kill it."""
+    with MlflowServer(f"sqlite:///{_server_database}", tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def start_server(
+    tmp_path_factory: pytest.TempPathFactory, template_database: Path, state_dir: Path
+) -> Iterator[Callable[[str | None], MlflowServer]]:
+    """Start a server of this test's own, to do with as it likes: on a given backend, or on a fresh SQLite store."""
+    with ExitStack() as servers:
+
+        def start(backend_uri: str | None = None) -> MlflowServer:
+            folder = tmp_path_factory.mktemp("server")
+            uri = backend_uri or copy_sqlite_store(template_database, folder / "mlflow.db", PROXIED)
+            server = MlflowServer(uri, folder)
+            server.start()
+            servers.callback(server.kill)
+            return server
+
+        yield start
+        end_senders(state_dir)
+
+
+@pytest.fixture
+def make_store(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    template_database: Path,
+    state_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[str], str]]:
+    """Make an empty store of one of ``STORE_KINDS``; returns its tracking URI.
+
+    "server" is the session's server, emptied, so that there is one a test. "mlruns" sets MLFLOW_ALLOW_FILE_STORE, which
+    is needed to write. The test goes to ``tmp_path``: there MLflow puts the artifacts of new experiments of a database.
+    """
+    monkeypatch.chdir(tmp_path)
+    made: list[tuple[str, str]] = []
+
+    def make(kind: str) -> str:
+        artifacts = str(tmp_path / "mlruns" / "0")
+        match kind:
+            case "sqlite":
+                uri = copy_sqlite_store(template_database, tmp_path / f"store-{len(made)}.db", artifacts)
+            case "postgresql":
+                uri = request.getfixturevalue("postgres").create_store(artifacts)
+            case "server":
+                assert kind not in dict(made), "a second server is made by start_server"
+                uri = request.getfixturevalue("mlflow_server").url
+                make_equal(request.getfixturevalue("_server_database"), request.getfixturevalue("_server_template"))
+            case "mlruns":
+                monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+                uri = (tmp_path / f"store-{len(made)}").as_uri()
+            case _:
+                raise ValueError(f"{kind!r} is none of {STORE_KINDS}")
+        made.append((kind, uri))
+        return uri
+
+    yield make
+    end_senders(state_dir)
+    for kind, uri in made:
+        if kind == "postgresql":
+            request.getfixturevalue("postgres").drop_store(uri)

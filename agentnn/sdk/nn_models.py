@@ -52,16 +52,11 @@ class ModelManager(RunQuestions, RegistryQuestions):
         Raises:
             UsageError: A metric is not a number.
             ConflictError: The experiment is deleted.
+            StoreUnavailable: The store can't be used now; the run is kept on this machine: ``agentnn run sync``.
         """
-        from agentnn.stores.new_run import new_run
+        from agentnn.tracking.past_run import record_run
 
-        run, writer = new_run(name, config, metrics, tags), self.writer()
-        return writer.write_run(writer.ensure_experiment(experiment or self._target_experiment()), run)
-
-    def _target_experiment(self) -> str:
-        if self.settings.experiment_name:
-            return self.settings.experiment_name
-        return self._environment_experiments()[0].name if self.settings.experiment_id else "Default"
+        return record_run(self.settings, name, params=config, metrics=metrics, tags=tags, experiment=experiment).run_id
 
     def register_model(
         self, name: str, run: str, *, artifact_path: str = "model", alias: str | None = None

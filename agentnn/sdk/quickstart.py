@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentnn.errors import NotAStoreError, NotFoundError, StoreUnavailable
 from agentnn.extras import require
-from agentnn.records import Metric
 from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.new_run import NewRun, flatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,14 +68,12 @@ def run_quickstart(
     from agentnn.training.quickstart import buy_and_hold, choose_champion, train_candidates
 
     earlier = _count_runs(manager)
-    writer = manager.writer()
-    experiment_id = writer.ensure_experiment(EXPERIMENT)
     run_ids: dict[str, str] = {}
 
     def record(candidate: Candidate) -> Candidate:
         with tempfile.TemporaryDirectory() as scratch:
             artifacts = {} if candidate.network is None else _saved(manager, candidate, Path(scratch))
-            run_ids[candidate.name] = writer.write_run(experiment_id, _new_run(candidate, artifacts))
+            run_ids[candidate.name] = _record(manager, candidate, artifacts)
         if on_recorded is not None:
             on_recorded(candidate)
         return candidate
@@ -111,14 +107,18 @@ def _saved(manager: ModelManager, candidate: Candidate, scratch: Path) -> dict[s
     return {"model": folder}
 
 
-def _new_run(candidate: Candidate, artifacts: dict[str, Path]) -> NewRun:
-    final = [Metric(key, value, 0, candidate.end_time) for key, value in candidate.metrics.items()]
-    return NewRun(
-        name=candidate.name,
-        params=flatten(candidate.params),
+def _record(manager: ModelManager, candidate: Candidate, artifacts: dict[str, Path]) -> str:
+    from agentnn.tracking.past_run import record_run
+
+    return record_run(
+        manager.settings,
+        candidate.name,
+        experiment=EXPERIMENT,
+        params=candidate.params,
+        metrics=candidate.metrics,
         tags={"agentnn.source": "quickstart", "agentnn.baseline": "true" if candidate.network is None else "false"},
-        points=[*candidate.history, *final],
+        points=candidate.history,
         artifacts=artifacts,
         start_time=candidate.start_time,
         end_time=candidate.end_time,
-    )
+    ).run_id

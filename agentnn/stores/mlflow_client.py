@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import NotFoundError, StoreUnavailable, UsageError
+from agentnn.errors import NotFoundError, UsageError
 from agentnn.query.evaluation import matches, sorted_runs
 from agentnn.query.runs import RunQuery
 from agentnn.query.selection import Best, aggregate_history, rank
 from agentnn.records import PARENT_TAG, Artifact, DatasetInput, Experiment, Metric, ModelVersion, RegisteredModel, Run
 from agentnn.stores.artifacts import relative_path
+from agentnn.stores.destination import check_sqlite_path
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.sql_where import LARGEST
@@ -55,26 +55,14 @@ def check_before_writing(uri: str) -> None:
     """Look at a SQLite path before MLflow does, which retries for minutes and migrates without asking.
 
     Raises:
-        StoreUnavailable: The folder is not there, or the place can't be written to.
-        CorruptDataError, NotAStoreError: There is something else at the path.
+        StoreUnavailable, CorruptDataError, NotAStoreError: See :func:`~agentnn.stores.destination.check_sqlite_path`.
         UsageError: The database's schema is not the installed MLflow's.
     """
-    if not uri.lower().startswith("sqlite"):
-        return
-    path = sqlite_path(uri)
-    try:
-        if path.exists():
-            path.open("ab").close()
-        elif not path.parent.is_dir():
-            raise StoreUnavailable(f"there is no folder {path.parent}", hint="make it, or check the tracking URI")
-        else:
-            tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        if isinstance(error, StoreUnavailable):
-            raise
-        raise StoreUnavailable(f"{path} can't be written to: {error.strerror}", hint="check its permissions") from error
-    if path.exists() and path.stat().st_size:
-        _refuse_to_migrate(uri)
+    if uri.lower().startswith("sqlite"):
+        path = sqlite_path(uri)
+        check_sqlite_path(path)
+        if path.exists() and path.stat().st_size:
+            _refuse_to_migrate(uri)
 
 
 def _refuse_to_migrate(uri: str) -> None:

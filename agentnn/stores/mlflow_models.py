@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import AgentNNError, CorruptDataError, NotFoundError, UnsafeError
+from agentnn.errors import AgentNNError, CorruptDataError, NotFoundError, UnsafeError, UsageError
 from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import find_logged_model, make_client
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from agentnn.settings import Settings
 
-_OWN_LOADERS = ("agentnn.training.networks",)
-"""Loaders that read a state dict and a config and run no code from the model's folder."""
+_TORCH_LOADER = "agentnn.tracking.torch_modules"
+_OWN_LOADERS = ("agentnn.training.networks", _TORCH_LOADER)
+"""Loaders that run no code from the model's folder; that of PyTorch modules may be told to, by its ``trust``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,27 @@ def load_pyfunc(folder: Path, settings: Settings, *, trust: bool) -> Any:
     with mlflow_call(settings), _foreign_code(f"the model in {folder} can't be loaded"):
         import mlflow.pyfunc
 
-        return mlflow.pyfunc.load_model(str(folder))
+        # Said in any case: the folder and the environment could say otherwise.
+        config = {"trust": trust} if _loader(description) == _TORCH_LOADER else None
+        return mlflow.pyfunc.load_model(str(folder), model_config=config)
+
+
+def module_files(folder: Path) -> Path:
+    """Where in a model's folder the files are that ``log_model`` wrote for a PyTorch module.
+
+    Raises:
+        UsageError: The model was saved in some other way.
+        UnsafeError: The model says that its files are outside its folder.
+    """
+    description = _description(folder)
+    if _loader(description) != _TORCH_LOADER:
+        raise UsageError(
+            f"the model in {folder} is not a PyTorch module that log_model saved", hint="load_model loads it to predict"
+        )
+    files = folder / str(_pyfunc(description).get("data", ""))
+    if not files.resolve().is_relative_to(folder.resolve()):
+        raise UnsafeError(f"the model in {folder} wants a file from outside its folder")
+    return files
 
 
 def check_model(uri: str, folder: Path, settings: Settings, *, trust: bool) -> ModelCheck:
@@ -173,11 +194,24 @@ def _description(folder: Path) -> Mapping[str, Any]:
 
 
 def _runs_no_foreign_code(description: Mapping[str, Any]) -> bool:
-    flavors = description.get("flavors", {})
-    pyfunc = flavors.get("python_function", {})
+    """Whether MLflow's pyfunc loader, which looks at no flavor but its own, gets no further than a loader of ours."""
+    pyfunc = _pyfunc(description)
     return (
-        set(flavors) == {"python_function"} and pyfunc.get("loader_module") in _OWN_LOADERS and not pyfunc.get("code")
+        _loader(description) in _OWN_LOADERS
+        and set(description["flavors"]) <= {"python_function", "pytorch"}
+        and pyfunc.get("predict_fn", "predict") == "predict"
+        and not pyfunc.get("code")
     )
+
+
+def _loader(description: Mapping[str, Any]) -> str:
+    return str(_pyfunc(description).get("loader_module"))
+
+
+def _pyfunc(description: Mapping[str, Any]) -> Mapping[str, Any]:
+    flavors = description.get("flavors")
+    pyfunc = flavors.get("python_function") if isinstance(flavors, dict) else None
+    return pyfunc if isinstance(pyfunc, dict) else {}
 
 
 def _schema(schema: Any) -> tuple[str, ...]:

@@ -1,22 +1,33 @@
-"""Writing whole runs and model versions, through MLflow's own client and by explicit run id."""
+"""Writing through MLflow's own client, by explicit run id: one method a request, and nothing kept in mind between."""
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import AgentNNError, ConflictError, NotFoundError, UsageError
+from agentnn.errors import ConflictError, CorruptDataError, NotFoundError
+from agentnn.records import Metric
+from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
+from agentnn.stores.mlflow_schema import ensure_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mlflow import MlflowClient
 
     from agentnn.settings import Settings
-    from agentnn.stores.new_run import NewRun
 
-_METRIC_BATCH = 1000
-_TEXT_BATCH = 100
+UUID_TAG = "agentnn.run_uuid"
+"""Holds our own id of a run, by which it is found when the answer to its making was lost."""
+
+LONGEST_PARAM, LONGEST_TAG = 6000, 8000
+"""Characters that MLflow keeps of a value."""
 
 
 class MlflowWriter:
@@ -24,10 +35,12 @@ class MlflowWriter:
 
     Raises:
         UsageError: The store is a database whose schema MLflow would have to migrate first.
+        StoreUnavailable: The store can't be reached.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        ensure_schema(settings)
         check_before_writing(settings.tracking_uri)
         self._client: MlflowClient = make_client(settings.tracking_uri, settings, read=False)
 
@@ -39,52 +52,121 @@ class MlflowWriter:
         """
         found = self._find_experiment(name)
         if found is None:
-            with mlflow_call(self._settings, read=False):
+            with suppress(ConflictError), mlflow_call(self._settings, read=False):
                 return str(self._client.create_experiment(name))
-        if found.lifecycle_stage != "active":
+            found = self._find_experiment(name)  # somebody else was faster
+        if found is None or found.lifecycle_stage != "active":
             raise ConflictError(
                 f"the experiment {name!r} is deleted but still holds its name",
-                hint=f"restore it: mlflow experiments restore -x {found.experiment_id}",
+                hint=f"restore it: mlflow experiments restore -x {found.experiment_id if found else name}",
             )
         return str(found.experiment_id)
 
-    def _find_experiment(self, name: str) -> Any:
+    def create_run(
+        self, experiment_id: str, name: str, start_time: int, tags: Mapping[str, str], source: str = ""
+    ) -> str:
+        """Make a run; its id.
+
+        Args:
+            experiment_id: The experiment.
+            name: The run's name.
+            start_time: Milliseconds since the epoch.
+            tags: Tags to start with.
+            source: The script that trains; its commit is noted where it lies in a Git repository.
+        """
         with mlflow_call(self._settings, read=False):
-            found = self._client.get_experiment_by_name(name)
-        if found is None and name.isdecimal():
-            with suppress(NotFoundError), mlflow_call(self._settings, read=False):
-                return self._client.get_experiment(name)
-        return found
+            from mlflow.utils.git_utils import get_git_commit
 
-    def write_run(self, experiment_id: str, run: NewRun) -> str:
-        """Write a run; it is marked FAILED when something of it can't be written.
+            commit = get_git_commit(source) if source and Path(source).exists() else None
+            known = {**tags, "mlflow.source.git.commit": commit} if commit else dict(tags)
+            run = self._client.create_run(experiment_id, start_time=start_time, tags=known, run_name=name)
+            return str(run.info.run_id)
 
-        Returns:
-            The run's id.
+    def find_run_by_uuid(self, experiment_id: str, uuid: str) -> str | None:
+        """The id of the run that bears our uuid, if there is one."""
+        with mlflow_call(self._settings):
+            from mlflow.entities import ViewType
+
+            found = self._client.search_runs(
+                [experiment_id], f"tags.`{UUID_TAG}` = '{uuid}'", run_view_type=ViewType.ALL, max_results=1
+            )
+        return str(found[0].info.run_id) if found else None
+
+    def experiment_of(self, run_id: str) -> str:
+        """The id of a run's experiment.
 
         Raises:
-            UsageError: An artifact folder is not there; nothing was written.
+            NotFoundError: There is no such run.
         """
-        for path, folder in run.artifacts.items():
-            if not folder.is_dir():
-                raise UsageError(f"there is no folder {folder} to store as {path!r}")
-        with mlflow_call(self._settings, read=False):
-            from mlflow.tracking.context.registry import resolve_tags
+        with mlflow_call(self._settings):
+            return str(self._client.get_run(run_id).info.experiment_id)
 
-            created = self._client.create_run(
-                experiment_id, start_time=run.start_time, tags=resolve_tags(dict(run.tags)), run_name=run.name
-            )
-            run_id: str = created.info.run_id
-        try:
-            self._log(run_id, run)
-        except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            with suppress(AgentNNError), mlflow_call(self._settings, read=False):
-                self._client.set_terminated(run_id, status)
-            raise
+    def log_batch(
+        self,
+        run_id: str,
+        points: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log at most 1000 things in one request: any number of points, 100 params, 100 tags.
+
+        Raises:
+            UsageError, ConflictError: The store refuses something of it; some of the rest may be there.
+        """
         with mlflow_call(self._settings, read=False):
-            self._client.set_terminated(run_id, run.status, run.end_time)
-        return run_id
+            from mlflow.entities import Metric as MlflowMetric
+            from mlflow.entities import Param, RunTag
+
+            self._client.log_batch(
+                run_id,
+                metrics=[MlflowMetric(one.key, one.value, one.timestamp, one.step) for one in points],
+                params=[Param(key, value) for key, value in (params or {}).items()],
+                tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+            )
+
+    def history(self, run_id: str, key: str) -> list[Metric]:
+        """Every point of a metric that the store has, as often as it has it."""
+        with mlflow_call(self._settings):
+            found = self._client.get_metric_history(run_id, key)
+        return [Metric(key, one.value, one.step, one.timestamp) for one in found]
+
+    def put_file(self, run_id: str, source: Path, target: str) -> None:
+        """Store a file in a run, and read back whether it arrived.
+
+        Args:
+            run_id: The run.
+            source: The file.
+            target: Its path in the run; the last part is the source's own name.
+
+        Raises:
+            CorruptDataError: What arrived is something else.
+        """
+        folder = target.rpartition("/")[0]
+        root = self._artifact_root(run_id)
+        if root is not None:
+            _copy_whole(source, root, target)
+            arrived = _digest(root / target)
+        else:
+            with mlflow_call(self._settings, read=False):
+                self._client.log_artifact(run_id, str(source), folder or None)
+            arrived = self._digest_of_stored(run_id, target)
+        if arrived != _digest(source):
+            raise CorruptDataError(f"{target} did not arrive whole", hint="it is sent again: agentnn run sync")
+
+    def terminate(self, run_id: str, status: str, end_time: int) -> None:
+        """Give a run its last status and its end, in milliseconds since the epoch."""
+        with mlflow_call(self._settings, read=False):
+            self._client.set_terminated(run_id, status, end_time)
+
+    def reopen(self, run_id: str) -> None:
+        """Give a run the status RUNNING again."""
+        with mlflow_call(self._settings, read=False):
+            self._client.update_run(run_id, status="RUNNING")
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Take a tag off a run."""
+        with mlflow_call(self._settings, read=False):
+            self._client.delete_tag(run_id, key)
 
     def register_model(self, name: str, run_id: str, artifact_path: str, alias: str | None = None) -> int:
         """Make a version of a registered model, which is made too when there is none.
@@ -110,20 +192,31 @@ class MlflowWriter:
                 self._client.set_registered_model_alias(name, alias, version.version)
             return int(version.version)
 
-    def _log(self, run_id: str, run: NewRun) -> None:
+    def _find_experiment(self, name: str) -> Any:
         with mlflow_call(self._settings, read=False):
-            from mlflow.entities import Metric as MlflowMetric
-            from mlflow.entities import Param
+            found = self._client.get_experiment_by_name(name)
+        if found is None and name.isdecimal():
+            with suppress(NotFoundError), mlflow_call(self._settings, read=False):
+                return self._client.get_experiment(name)
+        return found
 
-            params = [Param(key, value) for key, value in run.params.items()]
-            points = [MlflowMetric(one.key, one.value, one.timestamp, one.step) for one in run.points]
-            for batch in _batches(params, _TEXT_BATCH):
-                self._client.log_batch(run_id, params=batch)
-            for batch in _batches(points, _METRIC_BATCH):
-                self._client.log_batch(run_id, metrics=batch)
-            for path, folder in run.artifacts.items():
-                self._client.log_artifacts(run_id, str(folder), path)
+    def _artifact_root(self, run_id: str) -> Path | None:
+        with mlflow_call(self._settings):
+            return local_folder(self._client.get_run(run_id).info.artifact_uri)
+
+    def _digest_of_stored(self, run_id: str, path: str) -> str:
+        with tempfile.TemporaryDirectory() as scratch, mlflow_call(self._settings):
+            return _digest(Path(self._client.download_artifacts(run_id, path, scratch)))
 
 
-def _batches(items: list[Any], size: int) -> list[list[Any]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def _copy_whole(source: Path, root: Path, target: str) -> None:
+    """Copy a file into a folder so that nobody, whatever happens, sees a part of it there."""
+    place = root / target
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".agentnn.", dir=root.parent) as scratch:
+        shutil.copyfile(source, Path(scratch, place.name)).replace(place)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

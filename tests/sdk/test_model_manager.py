@@ -129,11 +129,13 @@ def test_many_params_and_metrics_are_recorded_without_loss(uri: str):
     assert sum(run.metrics.values()) == sum(range(1200))
 
 
-def test_a_run_that_can_not_be_written_whole_is_marked_failed(uri: str):
+def test_a_name_that_mlflow_does_not_take_is_kept_and_can_be_read_back(uri: str):
+    from agentnn.tracking.keys import decode_key
+
     manager = ModelManager(uri)
-    with pytest.raises(UsageError):
-        manager.track_run("half", {"bad*key\n": 1}, {"m": 1.0})
-    assert [run.status for run in manager.list_runs()] == ["FAILED"]
+    run = manager.get_run(manager.track_run("odd", {"bad*key\n": 1}, {"m": 1.0}))
+    assert (run.status, run.params, run.metrics) == ("FINISHED", {"bad_x002A_key_x000A_": "1"}, {"m": 1.0})
+    assert decode_key(*run.params) == "bad*key\n"
 
 
 def test_a_store_is_made_by_the_first_recording_and_not_by_reading(tmp_path: Path):

@@ -1,0 +1,102 @@
+"""What can be known about a store before a run starts, without MLflow and without waiting.
+
+A store that does not answer is no reason to stop training; a place that no run can ever be written to is.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable, UsageError
+from agentnn.stores.artifacts import local_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agentnn.settings import Settings
+
+_OPT_IN = "MLFLOW_ALLOW_FILE_STORE"
+
+
+def check_destination(settings: Settings) -> None:
+    """Look whether there can be a store where the settings say.
+
+    Raises:
+        StoreUnavailable: The folder is not there, or the file can't be written to.
+        CorruptDataError, NotAStoreError: There is something else at the path.
+        UsageError: It is a folder of runs, which MLflow writes to only with an opt-in.
+    """
+    uri = settings.tracking_uri
+    if uri.lower().startswith("sqlite"):
+        from agentnn.stores.sqlite_file import sqlite_path
+
+        check_sqlite_path(sqlite_path(uri))
+        return
+    folder = local_folder(uri) if "://" not in uri or uri.startswith("file:") else None
+    if folder is not None:
+        _check_folder(folder)
+
+
+def check_sqlite_path(path: Path) -> None:
+    """Look at a SQLite path before MLflow does, which retries for minutes and makes its tables in any database.
+
+    Raises:
+        StoreUnavailable: The folder is not there, or the place can't be written to.
+        CorruptDataError, NotAStoreError: There is something else at the path.
+    """
+    try:
+        if path.exists():
+            path.open("ab").close()
+        elif not path.parent.is_dir():
+            raise StoreUnavailable(f"there is no folder {path.parent}", hint="make it, or check the tracking URI")
+        else:
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        if isinstance(error, StoreUnavailable):
+            raise
+        raise StoreUnavailable(f"{path} can't be written to: {error.strerror}", hint="check its permissions") from error
+    if path.exists() and path.stat().st_size:
+        from agentnn.stores.sqlite_file import ReadOnlyDatabase
+
+        ReadOnlyDatabase(path, required={}).close()
+
+
+def check_experiment(settings: Settings, name: str) -> None:
+    """Refuse a deleted experiment, where the store is a file and looking costs nothing.
+
+    Raises:
+        ConflictError: It is deleted but still holds its name.
+    """
+    from agentnn.stores.base import open_store
+
+    if not settings.tracking_uri.lower().startswith("sqlite"):
+        return
+    try:
+        store = open_store(settings)
+    except (NotFoundError, StoreUnavailable):
+        return  # it is not there yet, or busy: the sender will see
+    try:
+        found = store.find_experiment(name=name)
+    except StoreUnavailable:
+        return
+    finally:
+        if hasattr(store, "close"):
+            store.close()
+    if found is not None and found.lifecycle_stage != "active":
+        raise ConflictError(
+            f"the experiment {name!r} is deleted but still holds its name",
+            hint=f"restore it: mlflow experiments restore -x {found.experiment_id}",
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    if os.environ.get(_OPT_IN, "").lower() not in ("true", "1"):
+        raise UsageError(
+            f"MLflow writes to an mlruns folder only with {_OPT_IN}=true",
+            hint="set it, or move the runs to a database: mlflow migrate-filestore --help",
+        )
+    nearest = next(one for one in (folder, *folder.parents) if one.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise StoreUnavailable(f"{folder} can't be written to", hint="check its permissions, or the tracking URI")

@@ -1,0 +1,97 @@
+"""MLflow's tables in a new database, made by one process at a time.
+
+MLflow makes its tables in some sixty steps. Processes that start together disturb each other there: on SQLite all die
+and the file is unusable for good, on PostgreSQL all but one die. Here a SQLite file is made beside its place and moved
+there whole, and a database server is asked for an advisory lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from agentnn.stores.mlflow_calls import mlflow_call
+from agentnn.stores.sqlite_file import sqlite_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentnn.settings import Settings
+
+_LOCK = 0x6167656E746E6E
+"""The key of the advisory lock: "agentnn" as a number."""
+
+
+def ensure_schema(settings: Settings) -> None:
+    """Make MLflow's tables where there are none; a database that has some is left as it is.
+
+    Raises:
+        StoreUnavailable: The database can't be reached or made.
+    """
+    uri = settings.tracking_uri
+    dialect = uri.lower().partition(":")[0].partition("+")[0]
+    if dialect == "sqlite":
+        _ensure_sqlite(sqlite_path(uri), settings)
+    elif dialect in ("postgresql", "mysql"):
+        with mlflow_call(settings, read=False), _advisory_lock(uri, dialect):
+            _make_tables(uri)
+
+
+def _ensure_sqlite(path: Path, settings: Settings) -> None:
+    if _is_there(path):
+        return
+    with _locked(path.parent):
+        if _is_there(path):
+            return
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+            made = Path(scratch, path.name)
+            with mlflow_call(settings, read=False):
+                _make_tables(f"sqlite:///{quote(str(made))}")
+            if path.exists():  # an empty file
+                made.replace(path)
+            else:
+                with suppress(FileExistsError):  # somebody without our lock was faster
+                    path.hardlink_to(made)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _make_tables(uri: str) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the kernel's lock on a folder, which leaves no file behind."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _advisory_lock(uri: str, dialect: str) -> Iterator[None]:
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    take, free = {
+        "postgresql": (f"SELECT pg_advisory_lock({_LOCK})", f"SELECT pg_advisory_unlock({_LOCK})"),
+        "mysql": ("SELECT GET_LOCK('agentnn', 60)", "SELECT RELEASE_LOCK('agentnn')"),
+    }[dialect]
+    with create_engine(uri, poolclass=NullPool).connect() as connection:
+        connection.execute(text(take))
+        try:
+            yield
+        finally:
+            connection.execute(text(free))

@@ -1,0 +1,285 @@
+"""``ActiveRun``: the only thing that writes a run, from ``start_run`` to its end.
+
+Nothing here waits for the store unless it was asked to: a run is a journal on this machine until the sender has
+delivered it. See docs/adr for why.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from agentnn.errors import AgentNNError, ConflictError, StoreUnavailable, UsageError
+from agentnn.settings import redact
+from agentnn.tracking.attachments import FileRecorder
+from agentnn.tracking.delivered import Delivered
+from agentnn.tracking.endings import Ending, watch
+from agentnn.tracking.mlflow_stack import MlflowStack
+from agentnn.tracking.run_context import forget
+from agentnn.tracking.sender_control import ensure_sender, is_sender_running, sender_status
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from agentnn.settings import Settings
+    from agentnn.tracking.state import RunFolder
+
+_log = logging.getLogger("agentnn")
+
+_STATUSES = ("FINISHED", "FAILED", "KILLED")
+
+RUN_ID_TIMEOUT_S = 60.0
+"""How long ``run_id`` waits for the store to name the run."""
+
+END_TIMEOUT_S = 60.0
+"""How long the end of a run waits while the sender makes its way; then it leaves the rest to the sender."""
+
+DOWN_TIMEOUT_S = 2.0
+"""How long the end of a run waits for a store that can't be used, or after an interruption."""
+
+
+class ActiveRun(FileRecorder):
+    """A run that is being written; made by :func:`~agentnn.tracking.starting.start_run`.
+
+    As a context manager it ends with the truth: FINISHED, FAILED after an exception or an exit with an error, KILLED
+    after Ctrl-C, SIGTERM or SIGHUP. Threads may share it; a forked or spawned process that was given it writes into
+    the same run, and only the process that started it ends it.
+
+    Attributes:
+        name: The run's name.
+        uuid: Our own id of it, known at once.
+        folder: Where it waits for delivery.
+        settings: Name the store.
+        strict: Whether what can't be delivered is an error at the end, instead of a warning.
+    """
+
+    def __init__(self, folder: RunFolder, name: str, settings: Settings, *, strict: bool = False) -> None:
+        super().__init__(folder, name)
+        self.settings = settings
+        self.strict = strict
+        self._owner: int | None = None
+        self._start_time = time.time_ns() // 1_000_000
+        self._delivered = Delivered(folder)
+        self._stack = MlflowStack()
+        self._told = False
+
+    @property
+    def uuid(self) -> str:
+        """Our own id of the run, which is there before MLflow's."""
+        return self.folder.uuid
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run, which the store gives; the first time this waits for its answer.
+
+        Raises:
+            StoreUnavailable: The store has not answered.
+            AgentNNError: It refused the run, or can't be written to for another reason; the class says which.
+        """
+        return self._wait_for_run_id(RUN_ID_TIMEOUT_S)
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether this process opened the run, and so ends it."""
+        return self._owner == os.getpid()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run takes nothing more."""
+        return self._ended
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything that was logged so far is in the store.
+
+        Args:
+            timeout: Seconds; without one, as long as the store can be used.
+
+        Returns:
+            Whether it is.
+
+        Raises:
+            StoreUnavailable, ConflictError: With ``strict``, when it is not.
+        """
+        self.journal.retry()
+        ensure_sender(self.folder.store, self.settings)
+        done = self._delivered.wait(END_TIMEOUT_S * 60 if timeout is None else timeout, DOWN_TIMEOUT_S)
+        if self.strict:
+            self._raise_if_undelivered()
+        return done and not self.journal.unwritten
+
+    def end(self, status: str = "FINISHED", reason: str = "", *, end_time: int | None = None) -> None:
+        """End the run, and wait a little for its delivery; what still waits then is said.
+
+        Args:
+            status: ``FINISHED``, ``FAILED`` or ``KILLED``.
+            reason: Why, in one line; kept as the tag ``agentnn.end_reason``.
+            end_time: Milliseconds since the epoch; now without one.
+
+        Raises:
+            StoreUnavailable: The journal could not be written: what was logged last is lost. With ``strict`` also when
+                the store can't be used.
+            ConflictError: With ``strict``, when the store refused something.
+        """
+        if status not in _STATUSES:
+            raise UsageError(f"a run can't end as {status!r}", hint=f"one of {', '.join(_STATUSES)}")
+        if not self._close(Ending(status, reason), end_time):
+            return
+        self._deliver(DOWN_TIMEOUT_S if status == "KILLED" else END_TIMEOUT_S)
+        self._tell_what_waits()
+        if self.journal.unwritten:
+            raise self._unwritten()
+        if self.strict:
+            self._raise_if_undelivered()
+
+    def __enter__(self) -> Self:
+        if MlflowStack.is_wanted():
+            self._enter_mlflow()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        ending = Ending.of(error)
+        try:
+            self.end(ending.status, ending.reason)
+        except AgentNNError as problem:
+            if error is None:
+                raise
+            _log.error("%s", problem)  # the first error is the one to be seen
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from agentnn.tracking.starting import attach_run
+
+        return attach_run, (str(self.folder.path), self.name, self.settings, self.strict)
+
+    def open_here(self) -> None:
+        """Make this process the one that ends the run."""
+        self._owner = os.getpid()
+        watch.add(self._close_at_exit)
+
+    def renew_after_fork(self) -> None:
+        """Go on in a forked process."""
+        super().renew_after_fork()
+        watch.forget_after_fork()
+
+    def _close(self, ending: Ending, end_time: int | None) -> bool:
+        """Write the end into the journal; False when there is none to write."""
+        self._stack.pop()
+        forget(self)
+        if self._ended or not self.is_owned:
+            return False
+        reason = redact(ending.reason, self.settings.secrets.values())
+        moment = {} if end_time is None else {"time": end_time}
+        self.append("end", {"status": ending.status, "reason": reason, **moment})
+        self._ended = True
+        watch.remove(self._close_at_exit)
+        self.journal.retry()
+        return True
+
+    def _close_at_exit(self, ending: Ending) -> None:
+        try:
+            self.end(ending.status, ending.reason)
+        except AgentNNError as problem:
+            _log.error("%s", problem)
+
+    def _deliver(self, timeout: float) -> None:
+        ensure_sender(self.folder.store, self.settings)
+        self._delivered.wait(timeout, DOWN_TIMEOUT_S)
+
+    def _enter_mlflow(self) -> None:
+        try:
+            run_id = self._wait_for_run_id(END_TIMEOUT_S)
+        except AgentNNError as error:
+            _log.warning("what MLflow itself logs will not be in the run %r: %s", self.name, error)
+            return
+        self._stack.push(self.settings, run_id, self._delivered.experiment_id, self.name, self._start_time)
+
+    def _wait_for_run_id(self, timeout: float) -> str:
+        if not self._delivered.run_id:
+            ensure_sender(self.folder.store, self.settings)
+            self._delivered.wait_for_run_id(timeout, DOWN_TIMEOUT_S)
+        if self._delivered.run_id:
+            return self._delivered.run_id
+        problem = self._delivered.problem()
+        raise problem.error(
+            f"the run {self.name!r} is not in the store yet: {problem.message}",
+            hint="what was logged is kept on this machine; to deliver it: agentnn run sync",
+        )
+
+    def _look_around(self) -> None:
+        """Every few seconds of logging: is the sender there, and can it deliver?"""
+        store = self.folder.store
+        if not is_sender_running(store):
+            ensure_sender(store, self.settings)
+        elif not self._told and (status := sender_status(store)).is_unavailable:
+            self._told = True
+            why = status.problem.message if status.problem else "the store can't be used"
+            _log.warning("%s; training goes on, what it logs waits on this machine", why)
+
+    def _tell_what_waits(self) -> None:
+        waiting = self._delivered.waiting()
+        if waiting:
+            _log.warning(
+                "%d records of the run %r wait on this machine (%s); to deliver them: agentnn run sync",
+                waiting,
+                self.name,
+                self._delivered.problem().message,
+            )
+        refused = self._delivered.refused()
+        if refused:
+            _log.error("the store refused %d records of the run %r: %s", refused, self.name, self.folder.dead_letters)
+
+    def _raise_if_undelivered(self) -> None:
+        if self._delivered.refused():
+            raise ConflictError(
+                f"the store refused {self._delivered.refused()} records of the run {self.name!r}",
+                hint=f"see {self.folder.dead_letters}",
+            )
+        if self._delivered.waiting():
+            problem = self._delivered.problem()
+            raise problem.error(
+                f"{self._delivered.waiting()} records of the run {self.name!r} wait on this machine: {problem.message}",
+                hint="to deliver them: agentnn run sync",
+            )
+
+    def _unwritten(self) -> StoreUnavailable:
+        why = self.journal.problem.strerror if self.journal.problem else "no room"
+        return StoreUnavailable(
+            f"{self.journal.unwritten} records of the run {self.name!r} could not be written to {self.journal.path}: "
+            f"{why}",
+            hint="make room; what was logged before is kept: agentnn run sync",
+        )
+
+
+class NullRun:
+    """Takes every call of an :class:`ActiveRun` and does nothing: for the workers that don't log.
+
+    >>> run = start_run("training") if rank == 0 else NullRun()  # doctest: +SKIP
+    """
+
+    name = ""
+    uuid = ""
+    run_id = ""
+    ended = False
+    strict = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not callable(getattr(ActiveRun, name, None)):
+            raise AttributeError(f"a run has no {name!r}")
+        return _nothing
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Nothing waits."""
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None

@@ -1,0 +1,427 @@
+"""One run's way from its journal into the store, exactly once.
+
+The cursor moves after the store has answered. When an answer is lost, or a sender died before it could write the cursor
+down, the next batch may be in the store already, whole or in part: it is compared with what the store holds, and only
+what is missing is sent. MLflow's SQL stores would drop a point that is there twice, its file store would not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentnn.errors import (
+    AgentNNError,
+    ConflictError,
+    CorruptDataError,
+    NotFoundError,
+    StoreUnavailable,
+    UnsafeError,
+    UsageError,
+)
+from agentnn.records import PARENT_TAG, Metric
+from agentnn.stores.mlflow_writer import LONGEST_PARAM, LONGEST_TAG, UUID_TAG
+from agentnn.tracking.batches import MOST_POINTS, MOST_TEXT_BYTES, MOST_TEXTS, Batch, Damage, Event, gather
+from agentnn.tracking.delivered import Cursor
+from agentnn.tracking.journal import read_journal
+from agentnn.tracking.process_identity import ProcessIdentity
+from agentnn.tracking.state import open_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agentnn.stores.mlflow_writer import MlflowWriter
+    from agentnn.tracking.state import RunFolder
+
+REASON_TAG = "agentnn.end_reason"
+NOT_FINITE_TAG = "agentnn.non_finite"
+PROCESS_TAG = "agentnn.process"
+HEARTBEAT_TAG = "agentnn.heartbeat"
+MISSING_PARENT_TAG = "agentnn.missing_parent"
+
+HEARTBEAT_S = 60.0
+_REFUSALS = (UsageError, ConflictError, NotFoundError, UnsafeError)
+_LONGEST = {"params": LONGEST_PARAM, "tags": LONGEST_TAG}
+
+
+class RunDelivery:
+    """Delivers one run.
+
+    Args:
+        folder: The run's folder.
+        writer: Writes to the store.
+    """
+
+    def __init__(self, folder: RunFolder, writer: MlflowWriter) -> None:
+        self.folder = folder
+        self.cursor = Cursor.read(folder)
+        self.cursor.problem = None  # a new sender tries again
+        self._writer = writer
+        self._unsure = folder.cursor.exists()
+        self._next_heartbeat = time.monotonic() + HEARTBEAT_S
+
+    @property
+    def waits(self) -> bool:
+        """Whether the journal holds more than was delivered."""
+        return self.folder.journal.stat().st_size > self.cursor.offset
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run goes on in the store."""
+        return self.cursor.status in ("", "RUNNING")
+
+    def has_living_writers(self) -> bool:
+        """Whether a process that writes the run is alive; what has not said so yet counts as alive."""
+        found = [ProcessIdentity.from_json(text) for text in self.cursor.writers]
+        return not found or any(one is not None and one.is_here and one.is_alive for one in found)
+
+    def is_over(self, kept_s: float) -> bool:
+        """Whether everything is delivered and nothing can follow.
+
+        Args:
+            kept_s: For how many seconds the folder stays while its process lives, which may want to know the run's id.
+        """
+        if self.is_open or self.waits or self.cursor.refused or self.cursor.damaged:
+            return False
+        only_its_owner = len(self.cursor.writers) == 1  # and that one takes nothing more once the run has ended
+        delivered_for = time.time() - self.folder.cursor.stat().st_mtime
+        return not self.has_living_writers() or (only_its_owner and delivered_for > kept_s)
+
+    def deliver(self, most: int | None = None) -> int:
+        """Deliver what the journal holds by now.
+
+        Args:
+            most: At most so many requests; all by default.
+
+        Returns:
+            How many requests were answered.
+
+        Raises:
+            StoreUnavailable: The store can't be used; what was delivered before is kept in mind.
+        """
+        count = 0
+        for piece in gather(read_journal(self.folder.journal, self.cursor.offset)):
+            try:
+                self._deliver_piece(piece)
+            except (StoreUnavailable, CorruptDataError):
+                self._unsure = True
+                raise
+            self.cursor.offset = piece.end
+            self.cursor.write(self.folder)
+            if isinstance(piece, Event) and "copy" in piece.body:
+                shutil.rmtree(self._copy(piece.body).parent, ignore_errors=True)
+            count += 1
+            if count == most:
+                break
+        return count
+
+    def close_abandoned(self) -> None:
+        """Close a run whose writers are all dead: FAILED, with the reason, at the time of the last record."""
+        last, end = 0, self.cursor.offset
+        for record in read_journal(self.folder.journal):
+            last, end = (record.body["time"] if record.body else last), record.end
+        died = [one for text in self.cursor.writers if (one := ProcessIdentity.from_json(text))]
+        who = f"process {died[0].pid} on {died[0].host}" if died else "its process"
+        self._end("FAILED", f"{who} ended without closing the run: it was killed, or the machine stopped", last)
+        self.cursor.offset = max(end, self.folder.journal.stat().st_size)  # what broke off was never acknowledged
+        self.cursor.write(self.folder)
+
+    def beat(self) -> None:
+        """Say in the store that the run's process lives, every minute."""
+        if time.monotonic() >= self._next_heartbeat and self.cursor.run_id:
+            self._next_heartbeat = time.monotonic() + HEARTBEAT_S
+            self._writer.log_batch(self.cursor.run_id, tags={HEARTBEAT_TAG: str(_now())})
+
+    def _deliver_piece(self, piece: Batch | Event | Damage) -> None:
+        if isinstance(piece, Batch):
+            self._send(piece)
+        elif isinstance(piece, Damage):
+            self._set_apart(piece)
+        else:
+            getattr(self, f"_on_{piece.body['kind']}", self._on_unknown)(piece.body)
+
+    # --- what happens to a run
+
+    def _on_start(self, body: dict[str, Any]) -> None:
+        self._remember_writer(body)
+        if "run_id" in body:
+            self.cursor.experiment_id = self._writer.experiment_of(body["run_id"])
+            self.cursor.run_id, self.cursor.name = body["run_id"], body["name"]
+            self._on_resume(body)
+        elif not self.cursor.run_id:
+            self._create(body)
+        if body.get("tags"):
+            self._send(Batch(0, tags=dict(body["tags"])))
+
+    def _on_resume(self, body: dict[str, Any]) -> None:
+        self._remember_writer(body)
+        self._writer.reopen(self.cursor.run_id)
+        self._writer.log_batch(self.cursor.run_id, tags={PROCESS_TAG: body["process"]})
+        self.cursor.status = "RUNNING"
+
+    def _on_writer(self, body: dict[str, Any]) -> None:
+        self._remember_writer(body)
+
+    def _on_end(self, body: dict[str, Any]) -> None:
+        self._end(body["status"], body["reason"], body["time"])
+
+    def _on_file(self, body: dict[str, Any]) -> None:
+        self._put([(self._copy(body), body["target"])], body)
+
+    def _on_folder(self, body: dict[str, Any]) -> None:
+        self._put(_files_in(self._copy(body), body["target"]), body)
+
+    def _on_model(self, body: dict[str, Any]) -> None:
+        from agentnn.tracking.model_files import build_model_folder
+
+        with tempfile.TemporaryDirectory() as scratch:
+            built = Path(scratch, "model")
+            build_model_folder(self._copy(body), built)
+            self._put(_files_in(built, body["target"]), body)
+
+    def _on_unknown(self, body: dict[str, Any]) -> None:
+        self._bury(body, "a newer agentnn wrote it")
+
+    def _create(self, body: dict[str, Any]) -> None:
+        cursor = self.cursor
+        cursor.name = body["name"]
+        cursor.experiment_id = self._writer.ensure_experiment(body["experiment"])
+        tags = {
+            UUID_TAG: self.folder.uuid,
+            PROCESS_TAG: body["process"],
+            "mlflow.user": body["user"],
+            "mlflow.source.name": body["source"],
+            "mlflow.source.type": "LOCAL",
+            **self._parent_tag(body),
+        }
+        if cursor.creating:
+            cursor.run_id = self._writer.find_run_by_uuid(cursor.experiment_id, self.folder.uuid) or ""
+        cursor.creating = True
+        cursor.write(self.folder)
+        if not cursor.run_id:
+            cursor.run_id = self._writer.create_run(
+                cursor.experiment_id, body["name"], body["time"], tags, body["source"]
+            )
+        cursor.creating, cursor.status = False, "RUNNING"
+        cursor.write(self.folder)
+
+    def _parent_tag(self, body: dict[str, Any]) -> dict[str, str]:
+        if "parent" in body:
+            parent = self.folder.store.run(body["parent"])
+            run_id = Cursor.read(parent).run_id
+            if not run_id and parent.journal.exists():
+                raise ParentNotReady(f"the parent of {body['name']!r} is not in the store yet")
+            return {PARENT_TAG: run_id} if run_id else {MISSING_PARENT_TAG: body["parent"]}
+        if "parent_run_id" not in body:
+            return {}
+        try:
+            self._writer.experiment_of(body["parent_run_id"])
+        except _REFUSALS:
+            return {MISSING_PARENT_TAG: body["parent_run_id"]}
+        return {PARENT_TAG: body["parent_run_id"]}
+
+    def _remember_writer(self, body: dict[str, Any]) -> None:
+        if body["process"] not in self.cursor.writers:
+            self.cursor.writers.append(body["process"])
+
+    def _end(self, status: str, reason: str, end_time: int) -> None:
+        tags = {REASON_TAG: reason} if reason else {}
+        if self.cursor.not_finite:
+            tags[NOT_FINITE_TAG] = json.dumps(self.cursor.not_finite)
+        if tags:
+            self._send(Batch(0, tags=tags))
+        self._writer.terminate(self.cursor.run_id, status, end_time)
+        self.cursor.status = status
+
+    # --- values
+
+    def _send(self, batch: Batch) -> None:
+        if self._unsure:
+            missing = self._missing(batch.points)
+            self._unsure = len(missing) < len(batch.points)
+            batch.points = missing
+        for name, value in batch.conflicts:
+            self._bury({"kind": "params", "values": {name: value}}, f"the param {name!r} has another value already")
+        self._note_not_finite(batch.points)
+        batch.params = self._shortened("params", batch.params)
+        batch.tags = self._shortened("tags", batch.tags)
+        for request in _requests(batch):
+            self._request(request)
+        self.cursor.points += len(batch.points)
+
+    def _request(self, request: Batch) -> None:
+        try:
+            self._writer.log_batch(self.cursor.run_id, request.points, request.params, request.tags)
+        except _REFUSALS as error:
+            request.points = self._missing(request.points)
+            parts = list(_halves(request))
+            if len(parts) == 1:
+                self._bury(_as_body(request), str(error))
+            for part in parts if len(parts) > 1 else ():
+                self._request(part)
+
+    def _missing(self, points: Sequence[Metric]) -> list[Metric]:
+        """Those of the points that the store does not have."""
+        there: Counter[tuple[str, int, int, float | str]] = Counter()
+        for key in {point.key for point in points}:
+            try:
+                there.update(_comparable(point) for point in self._writer.history(self.cursor.run_id, key))
+            except NotFoundError:
+                continue
+        missing = []
+        for point in points:
+            if there[_comparable(point)] > 0:
+                there[_comparable(point)] -= 1
+            else:
+                missing.append(point)
+        return missing
+
+    def _note_not_finite(self, points: Sequence[Metric]) -> None:
+        found = {point.key for point in points if not math.isfinite(point.value)}
+        if not found.issubset(self.cursor.not_finite):
+            self.cursor.not_finite = sorted({*found, *self.cursor.not_finite})
+
+    def _shortened(self, kind: str, texts: Mapping[str, str]) -> dict[str, str]:
+        """Texts as the store can keep them; those that it can't keep whole become files of the run, and say so."""
+        kept = {}
+        for key, text in texts.items():
+            clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+            if clean == text and len(text) <= _LONGEST[kind]:
+                kept[key] = text
+                continue
+            target = f"agentnn/{kind}/{key.replace('/', '_')}.txt"
+            mark = f"… [whole text: artifact {target}]"
+            kept[key] = clean[: _LONGEST[kind] - len(mark)] + mark
+            with tempfile.TemporaryDirectory() as scratch:
+                file = Path(scratch, Path(target).name)
+                file.write_bytes(text.encode("utf-8", "surrogatepass"))
+                self._writer.put_file(self.cursor.run_id, file, target)
+        return kept
+
+    # --- files, and what can't be delivered
+
+    def _copy(self, body: dict[str, Any]) -> Path:
+        """Where the copy of a logged file waits; it is removed once delivered, so it must be one of ours."""
+        return self.folder.files / Path(body["copy"]).parent.name / Path(body["copy"]).name
+
+    def _put(self, files: Sequence[tuple[Path, str]], body: dict[str, Any]) -> None:
+        try:
+            for source, target in files:
+                if not source.is_file():
+                    raise UsageError(f"{source} is not there any more")
+                self._writer.put_file(self.cursor.run_id, source, target)
+        except _REFUSALS as error:
+            self._bury(body, str(error))
+
+    def _bury(self, body: dict[str, Any], reason: str) -> None:
+        """Put what the store refused for good where the user finds it."""
+        _append_line(self.folder.dead_letters, json.dumps({"time": _now(), "reason": reason, "record": body}))
+        self.cursor.refused += 1
+
+    def _set_apart(self, damage: Damage) -> None:
+        """Keep damaged bytes, with a line before them that says where they were."""
+        _append_line(self.folder.damaged, f"bytes {damage.offset} to {damage.end} of the journal: {damage.raw!r}")
+        self.cursor.damaged += 1
+
+
+class ParentNotReady(AgentNNError):
+    """A child's turn came before its parent's."""
+
+
+def _requests(batch: Batch) -> Iterator[Batch]:
+    """A batch as requests that MLflow takes: one, but for single calls with more than fits."""
+    texts = sum(len(key) + 4 * len(value) for each in (batch.params, batch.tags) for key, value in each.items())
+    most_texts = max(len(batch.params), len(batch.tags))
+    total = len(batch.points) + len(batch.params) + len(batch.tags)
+    if total <= MOST_POINTS and most_texts <= MOST_TEXTS and texts <= MOST_TEXT_BYTES:
+        if total:
+            yield batch
+        return
+    for start in range(0, len(batch.points), MOST_POINTS):
+        yield Batch(batch.end, points=batch.points[start : start + MOST_POINTS])
+    for part in _chunks(batch.params):
+        yield Batch(batch.end, params=part)
+    for part in _chunks(batch.tags):
+        yield Batch(batch.end, tags=part)
+
+
+def _chunks(texts: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    chunk: dict[str, str] = {}
+    size = 0
+    for key, value in texts.items():
+        if chunk and (len(chunk) == MOST_TEXTS or size + 4 * len(value) > MOST_TEXT_BYTES):
+            yield chunk
+            chunk, size = {}, 0
+        chunk[key] = value
+        size += len(key) + 4 * len(value)
+    if chunk:
+        yield chunk
+
+
+def _halves(batch: Batch) -> Iterator[Batch]:
+    """A refused request in parts: each kind alone, then each in halves; itself when it holds one thing."""
+    kinds = [
+        *([Batch(batch.end, points=batch.points)] if batch.points else []),
+        *([Batch(batch.end, params=batch.params)] if batch.params else []),
+        *([Batch(batch.end, tags=batch.tags)] if batch.tags else []),
+    ]
+    if len(kinds) != 1:
+        yield from kinds
+        return
+    if len(batch.points) > 1:
+        middle = len(batch.points) // 2
+        yield Batch(batch.end, points=batch.points[:middle])
+        yield Batch(batch.end, points=batch.points[middle:])
+        return
+    if len(batch.params) > 1:
+        yield from (Batch(batch.end, params=part) for part in _half_texts(batch.params))
+    elif len(batch.tags) > 1:
+        yield from (Batch(batch.end, tags=part) for part in _half_texts(batch.tags))
+    else:
+        yield batch
+
+
+def _half_texts(texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    items, middle = list(texts.items()), len(texts) // 2
+    return dict(items[:middle]), dict(items[middle:])
+
+
+def _as_body(batch: Batch) -> dict[str, Any]:
+    if batch.points:
+        return {"kind": "metrics", "values": [point.to_dict() for point in batch.points]}
+    return {"kind": "params", "values": batch.params} if batch.params else {"kind": "tags", "values": batch.tags}
+
+
+def _comparable(point: Metric) -> tuple[str, int, int, float | str]:
+    """A point as every store gives it back: SQL keeps infinity as the largest float, and NaN equals nothing."""
+    value: float | str = point.value
+    if math.isnan(point.value):
+        value = "nan"
+    elif math.isinf(point.value):
+        value = math.copysign(sys.float_info.max, point.value)
+    return point.key, point.step, point.timestamp, value
+
+
+def _files_in(folder: Path, target: str) -> list[tuple[Path, str]]:
+    return [
+        (file, "/".join(filter(None, (target, file.relative_to(folder).as_posix()))))
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    ]
+
+
+def _append_line(path: Path, line: str) -> None:
+    with os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "ab") as file:
+        file.write(line.encode("utf-8") + b"\n")
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

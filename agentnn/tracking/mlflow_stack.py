@@ -1,0 +1,60 @@
+"""MLflow's own stack of active runs, so that autologging and fluent calls land in our run.
+
+MLflow offers no public way to make a run active without asking the store and changing the run's status, and either
+would hold up training. The stack itself is where ``mlflow.start_run`` puts a run (mlflow/tracking/fluent.py).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentnn.settings import Settings
+
+_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+class MlflowStack:
+    """A run's place on MLflow's stack, in the thread that made it active."""
+
+    def __init__(self) -> None:
+        self._entry: Any = None
+        self._stack: list[Any] = []
+        self._uri_before: tuple[str, str | None] | None = None
+
+    @staticmethod
+    def is_wanted() -> bool:
+        """Whether the user's code has imported MLflow; agentnn never does so for training."""
+        return "mlflow" in sys.modules
+
+    def push(self, settings: Settings, run_id: str, experiment_id: str, name: str, start_time: int) -> None:
+        """Make a run the one that MLflow's fluent functions log to."""
+        import mlflow
+        from mlflow.entities import Run, RunData, RunInfo
+        from mlflow.tracking import fluent
+
+        info = RunInfo(run_id, experiment_id, "", "RUNNING", start_time, None, "active", run_name=name)
+        self._entry = fluent.ActiveRun(Run(info, RunData()))
+        self._stack = fluent._active_run_stack.get()
+        self._stack.append(self._entry)
+        if mlflow.get_tracking_uri() != settings.tracking_uri:
+            self._uri_before = mlflow.get_tracking_uri(), os.environ.get(_VARIABLE)
+            mlflow.set_tracking_uri(settings.tracking_uri)
+
+    def pop(self) -> None:
+        """Take the run off again, without MLflow's closing it."""
+        if self._entry is None:
+            return
+        if self._entry in self._stack:
+            self._stack.remove(self._entry)
+        self._entry = None
+        if self._uri_before is not None:
+            import mlflow
+
+            uri, variable = self._uri_before
+            mlflow.set_tracking_uri(uri)  # which also sets the variable
+            if variable is None:
+                os.environ.pop(_VARIABLE, None)
+            self._uri_before = None
