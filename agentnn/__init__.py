@@ -14,23 +14,36 @@ if TYPE_CHECKING:
     from agentnn.query.comparison import Comparison
     from agentnn.query.selection import BestRun, Verdict
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
+    from agentnn.sdk.experiment_tracking import ExperimentTracker
+    from agentnn.sdk.mlflow_logger import MLflowLogger
+    from agentnn.sdk.mlflow_manager import MLflowManager
     from agentnn.sdk.nn_models import ModelManager
+    from agentnn.tracking.active_run import ActiveRun, NullRun
+    from agentnn.tracking.run_context import current_run
+    from agentnn.tracking.starting import start_run
 
 __version__ = "0.1.0"
 __all__ = [
+    "ActiveRun",
     "AgentNNError",
     "AgentNNWarning",
     "Artifact",
     "BestRun",
     "Comparison",
     "Experiment",
+    "ExperimentTracker",
+    "MLflowLogger",
+    "MLflowManager",
     "Metric",
     "ModelManager",
     "ModelVersion",
+    "NullRun",
     "RegisteredModel",
     "Run",
     "Verdict",
     "__version__",
+    "current_run",
+    "start_run",
 ]
 
 _HOMES = {
@@ -38,7 +51,13 @@ _HOMES = {
     "agentnn.query.comparison": ("Comparison",),
     "agentnn.query.selection": ("BestRun", "Verdict"),
     "agentnn.records": ("Artifact", "Experiment", "Metric", "ModelVersion", "RegisteredModel", "Run"),
+    "agentnn.sdk.experiment_tracking": ("ExperimentTracker",),
+    "agentnn.sdk.mlflow_logger": ("MLflowLogger",),
+    "agentnn.sdk.mlflow_manager": ("MLflowManager",),
     "agentnn.sdk.nn_models": ("ModelManager",),
+    "agentnn.tracking.active_run": ("ActiveRun", "NullRun"),
+    "agentnn.tracking.run_context": ("current_run",),
+    "agentnn.tracking.starting": ("start_run",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -100,3 +100,14 @@ def _check_folder(folder: Path) -> None:
     nearest = next(one for one in (folder, *folder.parents) if one.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise StoreUnavailable(f"{folder} can't be written to", hint="check its permissions, or the tracking URI")
+
+
+def is_there(settings: Settings) -> bool:
+    """Whether there is a store already, as far as that can be seen from here: a server is taken to be there."""
+    uri = settings.tracking_uri
+    if uri.lower().startswith("sqlite"):
+        from agentnn.stores.sqlite_file import sqlite_path
+
+        return sqlite_path(uri).exists()
+    folder = local_folder(uri) if "://" not in uri or uri.startswith("file:") else None
+    return folder is None or folder.exists()

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from agentnn.settings import Settings
 
+_SENDER_DEFAULTS = {
+    "OMP_NUM_THREADS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # it would put the working directory's project into every model
+}
 _started: list[subprocess.Popen[bytes]] = []
 _NOT_FOR_THE_SENDER = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "AGENTNN_RUN")
 
@@ -98,8 +103,8 @@ def _start(store: StoreFolder, settings: Settings) -> None:
     environment["MLFLOW_TRACKING_URI"] = settings.tracking_uri
     environment["MLFLOW_REGISTRY_URI"] = settings.registry_uri
     environment[STATE_VARIABLE] = str(state_directory())
-    environment.setdefault("OMP_NUM_THREADS", "1")
-    environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in _SENDER_DEFAULTS.items():
+        environment.setdefault(name, value)
     if settings.workspace != "default":
         environment["MLFLOW_WORKSPACE"] = settings.workspace
     with os.fdopen(open_private(store.log, os.O_WRONLY | os.O_APPEND), "ab") as log:

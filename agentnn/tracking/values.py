@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import UsageError
+from agentnn.tracking.plain_values import as_number, json_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +59,8 @@ def param_text(value: Any) -> str:
     plain = value.item() if getattr(value, "ndim", None) == 0 else value
     if isinstance(plain, (set, frozenset)):
         plain = sorted(plain, key=repr)
-    if isinstance(plain, (dict, list, tuple, Mapping)) or hasattr(plain, "tolist"):
-        return json.dumps(plain, default=_json_default, ensure_ascii=False)
+    if isinstance(plain, (list, tuple, Mapping)) or hasattr(plain, "tolist"):
+        return json.dumps(json_value(plain), ensure_ascii=False)
     return str(plain)
 
 
@@ -77,9 +78,15 @@ def flatten(params: Mapping[str, Any]) -> dict[str, str]:
     return flat
 
 
+def flatten_numbers(results: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers among nested results, their keys joined with dots; everything else is left out."""
+    numbers = ((key, as_number(value)) for key, value in _leaves(results, ""))
+    return {key: number for key, number in numbers if number is not None}
+
+
 def json_text(value: Any) -> str:
-    """Any value as readable JSON; what JSON does not know is written as Python prints it."""
-    return json.dumps(value, indent=2, default=_json_default, ensure_ascii=False) + "\n"
+    """Any value as readable JSON; see :func:`~agentnn.tracking.plain_values.json_value`."""
+    return json.dumps(json_value(value), indent=2, ensure_ascii=False) + "\n"
 
 
 def _leaves(params: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -96,16 +103,6 @@ def _item(value: Any) -> Any:
     if hasattr(value, "item") and (getattr(value, "numel", lambda: size)() == 1):
         return value.item()
     return value
-
-
-def _json_default(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=repr)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
 
 
 def _shown(value: Any) -> str:
