@@ -14,7 +14,7 @@ from rich.text import Text
 from agentnn.cli.text import short, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from agentnn.cli import render
 
@@ -73,17 +73,37 @@ def styled(text: str) -> Text:
     return Text(visible(text), style=_STATUS.get(text, ""))
 
 
-def sparkline(values: Sequence[float], width: int = 24) -> str:
-    """A curve as one line of blocks; NaN and infinities are gaps."""
+def sparkline(values: Sequence[float], width: int = 24, *, top: float = -math.inf) -> str:
+    """A curve as one line of blocks; NaN and infinities are gaps.
+
+    Args:
+        values: The curve.
+        width: Characters; of more values than that some are picked.
+        top: The highest block stands for this, or for the greatest value if that is higher.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ""
-    low, high = min(finite), max(finite)
+    low, high = min(finite), max(top, *finite)
     picked = [values[index * len(values) // width] for index in range(width)] if len(values) > width else values
-    top = len(_BLOCKS) - 1
+    last = len(_BLOCKS) - 1
     return "".join(
-        _BLOCKS[top - round(_share(value, low, high) * top)] if math.isfinite(value) else " " for value in picked
+        _BLOCKS[last - round(_share(value, low, high) * last)] if math.isfinite(value) else " " for value in picked
     )
+
+
+def condensed(values: Sequence[float], count: int, choose: Callable[[Sequence[float]], float]) -> list[float]:
+    """One value for each of ``count`` equal stretches, or all values where they are no more than that.
+
+    Args:
+        values: The values.
+        count: How many are wanted, at least 1.
+        choose: Makes one value out of a stretch, such as ``min``.
+    """
+    if len(values) <= count:
+        return list(values)
+    edges = [stretch * len(values) // count for stretch in range(count + 1)]
+    return [choose(values[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
 
 
 def curve(steps: Sequence[float], values: Sequence[float], *, width: int, height: int = 12) -> Text:

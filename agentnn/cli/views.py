@@ -127,10 +127,10 @@ def comparison_view(comparison: Comparison, *, everything: bool) -> View:
 def run_view(run: Run, columns: str | None, histories: Callable[[], dict[str, list[Metric]]]) -> View:
     """One run; a person also sees the curve of each metric."""
 
-    def picture(_: Console) -> RenderableType:
+    def picture(console: Console) -> RenderableType:
         from agentnn.cli.pictures import run_picture
 
-        return run_picture(run, histories())
+        return run_picture(run, histories(), console.width)
 
     return runs_view([run], columns)._replace(single=True, picture=None if columns else picture)
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agentnn.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
 PERIODS_PER_YEAR = 252
@@ -67,7 +69,7 @@ def backtest(positions: ArrayLike, returns: ArrayLike, cost_per_turnover: float 
         return Backtest(held, turnover, net, np.cumprod(1 + net))
 
 
-def performance(result: Backtest, *, periods_per_year: int = PERIODS_PER_YEAR) -> dict[str, float]:
+def performance(result: Backtest, *, periods_per_year: float = PERIODS_PER_YEAR) -> dict[str, float]:
     """The figures of a backtest.
 
     A figure that is undefined is left out, never NaN or infinite: the ratios of an account that never moved,
@@ -91,17 +93,47 @@ def performance(result: Backtest, *, periods_per_year: int = PERIODS_PER_YEAR) -
     Raises:
         UsageError: ``periods_per_year`` is not positive.
     """
-    if periods_per_year <= 0:
-        raise UsageError(f"periods_per_year must be positive, not {periods_per_year}")
+    _check_periods(periods_per_year)
     with np.errstate(over="ignore", invalid="ignore"):
-        figures = {
-            **_growth(result.net_returns, result.equity, periods_per_year),
-            **_ratios(result.net_returns, periods_per_year),
-            **_wins(result.net_returns, result.positions),
-            "exposure": np.mean(result.positions != 0),
-            "turnover": np.mean(result.turnover) * periods_per_year,
-        }
-    return {name: float(value) for name, value in figures.items() if np.isfinite(value)}
+        return _finite(
+            {
+                **_growth(result.equity, periods_per_year),
+                **_ratios(result.net_returns, periods_per_year),
+                **_wins(result.net_returns, result.positions),
+                "exposure": np.mean(result.positions != 0),
+                "turnover": np.mean(result.turnover) * periods_per_year,
+            }
+        )
+
+
+def performance_of_values(values: ArrayLike, *, periods_per_year: float = PERIODS_PER_YEAR) -> dict[str, float]:
+    """The figures of a portfolio's values, whose positions are not known.
+
+    They are those of :func:`performance`, except exposure and turnover; ``win_rate`` counts every period with a gain
+    or a loss. The return of a period is its value over the one before, minus 1. That needs positive values: after a
+    value of 0 or less, only what compares values with the first one or with a peak is defined (``total_return``,
+    ``annual_return`` if it can be had, the drawdown), and a drawdown can then exceed -1. Values whose first is not
+    positive have no figures.
+
+    Args:
+        values: The capital at the start, then the value at the end of each period; shape (periods + 1,).
+        periods_per_year: How many of the periods make a year.
+
+    Raises:
+        UsageError: There are fewer than two values, one is not finite, or ``periods_per_year`` is not positive.
+    """
+    _check_periods(periods_per_year)
+    capital = _series(values, "values")
+    if len(capital) < 2:
+        raise UsageError("figures need two values or more: one is no period")
+    if capital[0] <= 0:
+        return {}
+    with np.errstate(over="ignore", invalid="ignore"):
+        figures = _growth(capital[1:] / capital[0], periods_per_year)
+        if (capital > 0).all():
+            returns = _without_rounding(capital[1:] / capital[:-1] - 1)
+            figures |= {**_ratios(returns, periods_per_year), **_wins(returns, np.ones_like(returns))}
+    return _finite(figures)
 
 
 def _series(values: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -113,11 +145,26 @@ def _series(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return series
 
 
-def _growth(returns: NDArray[np.float64], equity: NDArray[np.float64], periods_per_year: int) -> dict[str, np.float64]:
-    """Compounded growth and drawdown."""
+def _check_periods(periods_per_year: float) -> None:
+    if not (math.isfinite(periods_per_year) and periods_per_year > 0):
+        raise UsageError(f"periods_per_year must be positive, not {periods_per_year}")
+
+
+def _finite(figures: Mapping[str, np.floating[Any]]) -> dict[str, float]:
+    return {name: float(value) for name, value in figures.items() if np.isfinite(value)}
+
+
+def _without_rounding(returns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns that differ by no more than the rounding of a quotient of doubles are all the same."""
+    rounding = 16 * np.finfo(np.float64).eps * (1 + np.max(np.abs(returns)))
+    return np.full_like(returns, np.mean(returns)) if np.ptp(returns) <= rounding else returns
+
+
+def _growth(equity: NDArray[np.float64], periods_per_year: float) -> dict[str, np.float64]:
+    """Compounded growth and drawdown of a capital that was 1 before the first period."""
     peaks = np.maximum(np.maximum.accumulate(equity), 1.0)
     deepest = np.min(equity / peaks - 1)
-    annual = np.power(equity[-1], periods_per_year / len(returns)) - 1
+    annual = np.power(equity[-1], periods_per_year / len(equity)) - 1
     figures = {
         "total_return": equity[-1] - 1,
         "annual_return": annual,
@@ -129,7 +176,7 @@ def _growth(returns: NDArray[np.float64], equity: NDArray[np.float64], periods_p
     return figures
 
 
-def _ratios(returns: NDArray[np.float64], periods_per_year: int) -> dict[str, np.float64]:
+def _ratios(returns: NDArray[np.float64], periods_per_year: float) -> dict[str, np.float64]:
     """Volatility, and the mean return over it."""
     figures = {}
     year, mean = np.sqrt(periods_per_year), np.mean(returns)
