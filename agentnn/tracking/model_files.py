@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
+
+from agentnn.errors import NotFoundError
+from agentnn.tracking.torch_modules import DESCRIPTION_FILE, INPUT_FILE, OUTPUT_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -17,9 +21,11 @@ def save_pyfunc_model(
     *,
     loader_module: str,
     data_path: Path,
-    input_example: NDArray[np.generic],
-    output_example: NDArray[np.generic],
     pip_requirements: Sequence[str],
+    input_example: NDArray[np.generic] | None = None,
+    output_example: NDArray[np.generic] | None = None,
+    model_config: Mapping[str, Any] | None = None,
+    flavors: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write a model directory that ``mlflow.pyfunc.load_model`` reads, without pickle.
 
@@ -29,20 +35,67 @@ def save_pyfunc_model(
     Args:
         directory: Where to write; it must be empty or not be there yet.
         loader_module: The module whose ``_load_pyfunc(data_path)`` gives an object with ``predict``.
-        data_path: The model's own file or directory; it is copied.
-        input_example: A small batch of inputs, samples first; saved with the model.
-        output_example: What the model gives for it.
+        data_path: The model's own file or directory; it is copied into ``data/`` under its name.
         pip_requirements: What ``loader_module`` needs, as lines of a requirements file.
+        input_example: A small batch of inputs, samples first; saved with the model. Without one there is no signature.
+        output_example: What the model gives for it.
+        model_config: Defaults that ``mlflow.pyfunc.load_model`` may override; the loader gets them as its second
+            argument.
+        flavors: MLflow's other ways to load the same files, by name.
     """
     # MLflow takes 2 s to import, and who only lists runs never saves a model.
-    from mlflow.models import infer_signature
+    from mlflow.models import Model, infer_signature
     from mlflow.pyfunc import save_model
 
+    model = Model()
+    for name, settings in (flavors or {}).items():
+        model.add_flavor(name, **settings)
     save_model(
         path=str(directory),
         loader_module=loader_module,
         data_path=str(data_path),
-        signature=infer_signature(input_example, output_example),
+        signature=None if input_example is None else infer_signature(input_example, output_example),
         input_example=input_example,
         pip_requirements=list(pip_requirements),
+        model_config=None if model_config is None else dict(model_config),
+        mlflow_model=model,
     )
+
+
+def build_model_folder(saved: Path, target: Path) -> None:
+    """Make MLflow's model folder of a module that :func:`agentnn.tracking.torch_modules.save_module` wrote.
+
+    torch is not imported. ``mlflow.pyfunc.load_model`` reads the folder with agentnn's loader, which runs no code from
+    it unless it is told ``model_config={"trust": True}``; ``mlflow.pytorch.load_model`` gives the module by unpickling.
+
+    Args:
+        saved: The directory of the saved module.
+        target: Where to write; it must be empty or not be there yet.
+
+    Raises:
+        NotFoundError: ``saved`` is not a saved module.
+    """
+    try:
+        description = json.loads((saved / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no saved PyTorch module in {saved}: {DESCRIPTION_FILE} is missing") from error
+    as_torch = {"model_data": f"data/{saved.name}", "pytorch_version": description["torch"], "code": None}
+    save_pyfunc_model(
+        target,
+        loader_module="agentnn.tracking.torch_modules",
+        data_path=saved,
+        pip_requirements=description["pip_requirements"],
+        input_example=_array(saved / INPUT_FILE),
+        output_example=_array(saved / OUTPUT_FILE),
+        model_config={"trust": False},
+        flavors={"pytorch": as_torch},
+    )
+
+
+def _array(path: Path) -> NDArray[np.generic] | None:
+    import numpy as np  # with MLflow, not before
+
+    if not path.is_file():
+        return None
+    array: NDArray[np.generic] = np.load(path, allow_pickle=False)
+    return array

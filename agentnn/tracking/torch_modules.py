@@ -1,0 +1,532 @@
+"""Any PyTorch module in one file, which is read back as a module that trains, without running what the file says.
+
+A saved module is a directory:
+
+===========================  ===========================================================================================
+``model.pth``                what ``torch.save(module)`` writes; ``mlflow.pytorch.load_model`` reads it too
+``module.json``              the module's class, torch's version, what loading needs beyond torch, pip requirements
+``input_example.npy``        the input example, when one was given
+``output_example.npy``       what the module, read back from ``model.pth``, gives for it
+``pickle_module_info.txt``   for MLflow's ``pytorch`` flavor
+===========================  ===========================================================================================
+
+``torch.save`` pickles, and a pickle names classes and functions to call. Torch reads it with ``weights_only=True``,
+which looks every name up in a list, and for a module class this list holds a blank in its place. Only when the whole
+file has been read do the blanks take on their classes and states: no constructor is called with what a file says.
+On the list are the module classes of ``torch.nn``, its activation functions, a few plain containers, and what the
+program itself has given to ``torch.serialization.add_safe_globals``. A class of the user's own is taken when the caller
+hands it in. That a class is imported already does not do: the file could choose among all that the process has, and
+``torch.fx.GraphModule``, for one, compiles its state.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import sys
+import warnings
+import zipfile
+from argparse import Namespace
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from threading import RLock
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from agentnn.errors import (
+    AgentNNError,
+    AgentNNWarning,
+    CorruptDataError,
+    MissingDependencyError,
+    NotFoundError,
+    UnsafeError,
+    UsageError,
+)
+from agentnn.extras import require
+
+# torch and numpy are imported inside the functions: a module that is to be saved has brought torch along, and who hands
+# in something else must not wait seconds to be told so.
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    State = tuple[Any, Any]
+    """A blank, and the state that it gets when it has become a module."""
+
+MODULE_FILE = "model.pth"
+DESCRIPTION_FILE = "module.json"
+INPUT_FILE = "input_example.npy"
+OUTPUT_FILE = "output_example.npy"
+PICKLE_FILE = "pickle_module_info.txt"
+
+_SAFE_TORCH = (2, 10)
+"""Before 2.6 a crafted file got around ``weights_only`` (CVE-2025-32434), before 2.10 it could corrupt memory
+(CVE-2026-24747)."""
+
+_ACTIVATIONS = (
+    *("celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax"),
+    *("logsigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softshrink"),
+    *("softsign", "tanh", "tanhshrink"),
+)
+"""Functions of ``torch.nn.functional`` that compute a tensor from a tensor, and that modules keep as attributes."""
+
+_CONTAINERS = (frozenset, Namespace, SimpleNamespace)
+"""Plain containers that torch does not allow by itself."""
+
+_TENSOR_FUNCTIONS = "torch._C._VariableFunctionsClass"
+"""``torch.relu`` and its like are pickled as ``getattr(torch._C._VariableFunctionsClass, "relu")``."""
+
+_one_at_a_time = RLock()  # torch keeps one list of allowed names for the whole process
+
+
+def save_module(
+    directory: Path, model: Any, *, input_example: Any = None, pip_requirements: Sequence[str] | None = None
+) -> None:
+    """Write a module with all that MLflow's model folder needs and only a process with torch can tell.
+
+    The module is left as it is: the example runs through a copy that is read back from the file, on the same device.
+    An example on which that fails is left out with a warning, since the weights are worth more. Wrappers are taken off:
+    ``DataParallel``, ``DistributedDataParallel`` and ``torch.compile``.
+
+    Args:
+        directory: Where to write; it is made if it is not there.
+        model: A ``torch.nn.Module`` whose class is defined at the top level of a module.
+        input_example: A small batch for ``model(batch)``, samples first: a tensor, an array, a DataFrame or nested
+            lists. Of several outputs, the first is recorded.
+        pip_requirements: Lines of a requirements file. Without them: this environment's versions of agentnn, numpy,
+            torch, and of the packages that the module's classes come from.
+
+    Raises:
+        UsageError: ``model`` is not a module, or holds something that can't be saved; the attribute is named.
+        OSError: The files can't be written; the weights file is taken away again.
+    """
+    module = _unwrapped(model)
+    if isinstance(pip_requirements, str):
+        raise UsageError("pip_requirements is a list of lines, not one string", hint=f"[{pip_requirements!r}]")
+    import torch
+
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / MODULE_FILE
+    _write(module, path)
+    needs = _needs(module, path)
+    description = {
+        "class": _full_name(type(module)),
+        "torch": str(torch.__version__),
+        "needs": needs,
+        "pip_requirements": list(_requirements(needs) if pip_requirements is None else pip_requirements),
+    }
+    (directory / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    (directory / PICKLE_FILE).write_text("pickle", encoding="utf-8")
+    if input_example is not None:
+        _save_example(directory, input_example)
+
+
+def load_module(directory: Path, *, classes: Iterable[type] = (), trust: bool = False) -> nn.Module:
+    """Read the module that :func:`save_module` wrote; its tensors are on the CPU, its training mode is as saved.
+
+    Args:
+        directory: The directory.
+        classes: Classes of the user's own that the module is made of. One that was saved by a script, as
+            ``__main__.MyNet``, is found by its name alone. A module class gets the state that the file holds and is not
+            called; any other class may be called.
+        trust: Whether the file may import and call whatever it names, as pickles do.
+
+    Raises:
+        NotFoundError: The file is not there; or, with ``trust``, what it names can't be imported.
+        UnsafeError: The file names something that is neither torch's nor in ``classes``. Nothing of it has run.
+        CorruptDataError: The file is damaged, or holds something other than a module.
+        MissingDependencyError: torch is not installed; or, without ``trust``, it is older than 2.10.
+    """
+    require("torch", extra="train")
+    from torch import nn
+
+    path = directory / MODULE_FILE
+    if not path.is_file():
+        raise NotFoundError(f"no PyTorch module in {directory}: {MODULE_FILE} is missing")
+    classes = tuple(classes)
+    try:
+        module = _read_trusting(path, classes) if trust else _read_safely(path, classes)
+    except (AgentNNError, OSError):
+        raise
+    except pickle.UnpicklingError as error:
+        reason = str(error).partition("Check the documentation")[0].strip().splitlines()[-1]
+        raise UnsafeError(f"{path} holds something other than a module, and was not loaded: {reason}") from error
+    except Exception as error:  # noqa: BLE001 - a damaged file may fail anywhere inside torch's reader
+        raise CorruptDataError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise CorruptDataError(f"{path} does not hold a PyTorch module, but {type(module).__name__}")
+    return module
+
+
+class ModulePredictor:
+    """What MLflow's pyfunc flavor loads; see :func:`_load_pyfunc`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def predict(self, inputs: Any, params: dict[str, Any] | None = None) -> NDArray[np.generic]:
+        """The module's output in evaluation mode.
+
+        Args:
+            inputs: An array or a DataFrame, samples first. Fractions are cast to the type of the module's weights.
+            params: MLflow's; it has no effect.
+
+        Returns:
+            The output, or the first of several, samples first.
+
+        Raises:
+            UsageError: The module gives neither a tensor nor a sequence of tensors.
+        """
+        return _predict(self.module, _as_array(inputs))
+
+
+def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> ModulePredictor:
+    """The loader that MLflow calls by this name.
+
+    With ``mlflow.pyfunc.load_model(uri, model_config={"trust": True})`` it imports a user's own classes.
+    """
+    trust = (model_config or {}).get("trust") is True
+    return ModulePredictor(load_module(Path(data_path), trust=trust))
+
+
+# -- writing -----------------------------------------------------------------------------------------------
+
+
+def _unwrapped(model: Any) -> nn.Module:
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(model, torch.nn.Module):
+        raise UsageError(
+            f"log_model takes a torch.nn.Module, not a {type(model).__name__}",
+            hint="save it to a file as its own library does, then log_artifact(file)",
+        )
+    while True:
+        if isinstance(model, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), torch.nn.Module):  # of torch.compile
+            model = model._orig_mod
+        elif isinstance(model, torch.jit.ScriptModule):
+            raise UsageError("a TorchScript module can't be saved", hint="torch.jit.save it, then log_artifact(file)")
+        else:
+            plain: nn.Module = model
+            return plain
+
+
+def _write(module: nn.Module, path: Path) -> None:
+    import torch
+
+    try:
+        with path.open("wb") as file:
+            torch.save(module, file)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError, pickle.PicklingError) as error:
+        path.unlink()
+        if isinstance(error.__context__, OSError):  # a full disk; torch then fails to close its archive
+            raise error.__context__ from None
+        names = [name for name, value in _attributes(module) if not _is_picklable(value)]
+        where = f" because of {', '.join(names)}" if names else ""
+        raise UsageError(
+            f"the module can't be saved{where}: {str(error).splitlines()[0]}",
+            hint="define its classes and functions at the top level of a file, and keep open files out of it; "
+            "or torch.save its state_dict() and log_artifact that",
+        ) from error
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The attributes of a module and of all within it that are neither weights nor modules, by their full name."""
+    for name, one in module.named_modules():
+        for key, value in vars(one).items():
+            if key not in ("_parameters", "_buffers", "_modules"):
+                yield (f"{name}.{key}" if name else key), value
+
+
+def _pickled(value: Any) -> io.BytesIO:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def _is_picklable(value: Any) -> bool:
+    try:
+        _pickled(value)
+    except Exception:  # noqa: BLE001 - whatever it is, this attribute is the one to name
+        return False
+    return True
+
+
+def _needs(module: nn.Module, path: Path) -> list[str]:
+    """The full names that loading needs beyond torch; a warning for what ``classes`` can't give."""
+    try:
+        needs = _foreign_names(path)
+    except pickle.UnpicklingError as error:
+        _warn(f"the saved module loads with trust only: {error}")
+        return []
+    if all(_is_own_class(name) for name in needs):
+        return sorted(needs)
+    blamed: list[str] = []
+    for name, value in _attributes(module):
+        if _is_picklable(value):
+            names = [one for one in _foreign_names(_pickled(value)) if not _is_own_class(one)]
+            blamed += [f"{name} ({', '.join(sorted(names))})"] * bool(names)
+    _warn(
+        f"the saved module loads with trust only, because of {', '.join(blamed) or ', '.join(sorted(needs))}; "
+        "numbers, tensors, torch.nn and your own module classes need none"
+    )
+    return sorted(needs)
+
+
+def _is_own_class(name: str) -> bool:
+    """Whether it is a class that a caller would hand in, rather than a function or a part of Python."""
+    return isinstance(_imported(name), type) and name.partition(".")[0] not in sys.stdlib_module_names
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, AgentNNWarning, stacklevel=5)  # the line that called log_model
+
+
+def _requirements(needs: Iterable[str]) -> list[str]:
+    """Pinned requirements. A local label such as ``+cpu`` is on no package index."""
+    packages = {"agentnn", "numpy", "torch"}
+    tops = {name.partition(".")[0] for name in needs} - packages - sys.stdlib_module_names - {"__main__"}
+    if tops:
+        owners = packages_distributions()
+        packages.update(owner for top in tops for owner in owners.get(top, ()))
+    found = []
+    for name in sorted(packages):
+        try:
+            found.append(f"{name}=={version(name).partition('+')[0]}")
+        except PackageNotFoundError:
+            found.append(name)
+    return found
+
+
+def _save_example(directory: Path, input_example: Any) -> None:
+    """Run the example through a copy of the module, so that no state of the module in training changes."""
+    import numpy as np
+    import torch
+
+    try:
+        array = _as_array(input_example)
+        module = _read_trusting(directory / MODULE_FILE, (), location=None)
+        devices = {tensor.device.index for tensor in module.parameters() if tensor.device.type == "cuda"}
+        with torch.random.fork_rng(devices=devices):
+            output = _predict(module, array)
+        np.save(directory / INPUT_FILE, array, allow_pickle=False)
+        np.save(directory / OUTPUT_FILE, output, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary to the user's forward
+        _warn(f"the model is saved without its input example, on which it fails: {type(error).__name__}: {error}")
+
+
+def _predict(module: nn.Module, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    import torch
+
+    batch = torch.tensor(array)
+    weights = next((one for one in _tensors(module) if one.is_floating_point()), None)
+    if weights is not None:
+        batch = batch.to(weights.device, weights.dtype if batch.is_floating_point() else batch.dtype)
+    module.eval()
+    with torch.inference_mode():
+        output = module(batch)
+    if isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    if not isinstance(output, torch.Tensor):
+        raise UsageError(f"the module gives a {type(output).__name__}, not a tensor")
+    return _as_array(output)
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _as_array(value: Any) -> NDArray[np.generic]:
+    import numpy as np
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()  # numpy has no bfloat16
+    array: NDArray[np.generic] = np.asarray(value)
+    return array
+
+
+# -- reading -----------------------------------------------------------------------------------------------
+
+
+def _read_trusting(path: Path, classes: Sequence[type], location: str | None = "cpu") -> Any:
+    """Unpickle: the file calls what it names."""
+    import torch
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str, /) -> Any:
+            given = _given(f"{module}.{name}", classes)
+            return super().find_class(module, name) if given is None else given
+
+    with_classes = ModuleType("pickle")
+    vars(with_classes).update({**vars(pickle), "Unpickler": Unpickler})
+    try:
+        return torch.load(path, map_location=location, weights_only=False, pickle_module=with_classes)
+    except (AttributeError, ModuleNotFoundError) as error:
+        raise NotFoundError(
+            f"{path} needs a class that is not here: {error}",
+            hint="run where its file can be imported, or hand the class in: load_module(..., classes=[MyNet])",
+        ) from error
+
+
+def _read_safely(path: Path, classes: Sequence[type]) -> Any:
+    """Let torch read the file with blanks for modules, then let the blanks become what they stand for."""
+    import torch
+
+    if tuple(map(int, torch.__version__.split(".")[:2])) < _SAFE_TORCH:
+        raise MissingDependencyError(
+            f"torch {torch.__version__} can't read a model from elsewhere safely",
+            hint="pip install -U 'torch>=2.10'; or, if you know who made the model: trust=True (--trust)",
+        )
+    states: list[State] = []
+    with _one_at_a_time:
+        names = _names(path) if zipfile.is_zipfile(path) else set()  # torch itself refuses a bare pickle
+        allowed = _allowed(names, classes, states)
+        if foreign := sorted(names - allowed.keys()):
+            raise UnsafeError(
+                f"{path} needs {', '.join(foreign)}, which loading would import",
+                hint="hand your own classes in: load_module(..., classes=[MyNet]); "
+                "or, if you know who made it: trust=True (--trust)",
+            )
+        with torch.serialization.safe_globals([(value, name) for name, value in allowed.items()]):
+            module = torch.load(path, map_location="cpu", weights_only=True)
+    seen: set[int] = set()
+    for blank, state in states:
+        object.__setattr__(blank, "__class__", blank.becomes)
+        blank.__setstate__(_with_classes(state, seen))
+    return module
+
+
+def _with_classes(value: Any, seen: set[int]) -> Any:
+    """The same value with classes where it holds their blanks: modules keep classes, such as ``nn.LayerNorm``, too."""
+    if isinstance(value, type):
+        return value.becomes if issubclass(value, _Blank) else value
+    if type(value) in (tuple, set, frozenset):
+        return type(value)(_with_classes(one, seen) for one in value)
+    if isinstance(value, _Blank) or id(value) in seen:
+        return value
+    seen.add(id(value))
+    if isinstance(value, list):
+        value[:] = [_with_classes(one, seen) for one in value]
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            value[key] = _with_classes(one, seen)
+    elif isinstance(value, (Namespace, SimpleNamespace)):
+        _with_classes(vars(value), seen)
+    return value
+
+
+def _names(file: Path | io.BytesIO) -> set[str]:
+    """What a file names that torch does not allow by itself; nothing is loaded."""
+    import torch
+
+    with _one_at_a_time:
+        return set(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+
+
+def _foreign_names(file: Path | io.BytesIO) -> set[str]:
+    names = _names(file)
+    return names - _allowed(names, (), []).keys()
+
+
+def _allowed(names: set[str], classes: Sequence[type], states: list[State]) -> dict[str, Any]:
+    """What to give torch for each name; names that are not allowed are missing."""
+    from torch import nn
+
+    plain = _plain_names()
+    if _TENSOR_FUNCTIONS not in names:
+        plain.pop("builtins.getattr")
+    found: dict[str, Any] = {}
+    for name in names:
+        cls = _given(name, classes) or _torch_class(name)
+        if cls is None and name in plain:
+            found[name] = plain[name]
+        elif cls is not None:
+            found[name] = _blank(cls, states) if issubclass(cls, nn.Module) else cls
+    return found
+
+
+def _plain_names() -> dict[str, Any]:
+    from torch.nn import functional
+
+    functions = [getattr(functional, name) for name in _ACTIVATIONS]
+    return {
+        **{f"{one.__module__}.{one.__name__}": one for one in functions if one.__module__},
+        **{_full_name(one): one for one in _CONTAINERS},
+        _TENSOR_FUNCTIONS: _TensorFunctions,
+        "builtins.getattr": _tensor_function,
+    }
+
+
+class _TensorFunctions:
+    """Stands for torch's class of that name, so that nothing else can be taken from it."""
+
+
+def _tensor_function(owner: object, name: str) -> Any:
+    """What ``getattr`` is in a file."""
+    import torch
+
+    if owner is not _TensorFunctions or name not in _ACTIVATIONS:
+        raise pickle.UnpicklingError(f"the attribute {name!r} of something that is not allowed")
+    return getattr(torch, name)
+
+
+def _given(name: str, classes: Iterable[type]) -> type | None:
+    """The class of that name; ``__main__`` is another file for each program, and so fits every module."""
+    module, _, cls_name = name.rpartition(".")
+    for cls in classes:
+        if cls.__qualname__ == cls_name and (module == cls.__module__ or "__main__" in (module, cls.__module__)):
+            return cls
+    return None
+
+
+def _torch_class(name: str) -> type[nn.Module] | None:
+    from torch import nn
+
+    cls = _imported(name) if name.startswith("torch.nn.modules.") else None
+    return cls if isinstance(cls, type) and issubclass(cls, nn.Module) and _full_name(cls) == name else None
+
+
+def _imported(name: str) -> Any:
+    """What is meant by a full name, if its module is imported already; never imports."""
+    module, _, attribute = name.rpartition(".")
+    return vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+class _Blank:
+    """An object in the place of a module while a file is read."""
+
+    becomes: type[nn.Module]
+
+
+def _blank(cls: type[nn.Module], states: list[State]) -> type[_Blank]:
+    """A class whose objects keep the state that they are given, and that can't be called."""
+
+    class Blank(_Blank):
+        becomes = cls
+
+        def __init__(self, *args: object) -> None:
+            raise pickle.UnpicklingError(f"the constructor of {cls.__name__} is called, which no saved module does")
+
+        def __setstate__(self, state: Any) -> None:
+            states.append((self, state))
+
+    return Blank
