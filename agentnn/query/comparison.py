@@ -47,7 +47,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     rows = [_row("attribute", name, [getattr(run, name) for run in runs], _itself) for name in ATTRIBUTES]
     rows += [_row("metric", key, [run.metrics.get(key) for run in runs], _metric) for key in _keys(runs, "metrics")]
     rows += [_row("param", key, [run.params.get(key) for run in runs], typed) for key in _keys(runs, "params")]
-    tags = [key for key in _keys(runs, "tags") if not key.startswith("mlflow.")]
+    tags = [key for key in _keys(runs, "tags") if not key.startswith(("mlflow.", "agentnn."))]
     rows += [_row("tag", key, [run.tags.get(key) for run in runs], _itself) for key in tags]
     return Comparison(tuple(runs), tuple(rows))
 

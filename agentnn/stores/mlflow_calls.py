@@ -115,6 +115,8 @@ def _translated(settings: Settings) -> Iterator[None]:
 def _ours(error: Exception, settings: Settings) -> AgentNNError:
     message = _first_line(str(error), settings)
     code = str(getattr(error, "error_code", ""))
+    if "Changing param values is not allowed" in message:  # an internal error in MLflow's file store
+        return ConflictError(message)
     if "no such column" in message or "no such table" in message:
         return UsageError(f"the store's schema is not what the installed MLflow knows: {message}")
     if "out-of-date database schema" in message:

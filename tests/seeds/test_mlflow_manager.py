@@ -7,13 +7,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from agentnn import MLflowManager, ModelManager
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
