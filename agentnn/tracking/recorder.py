@@ -48,6 +48,7 @@ class Recorder:
         identity = this_process()
         self._writer = f"{identity.pid}-{identity.started}"
         self._sequence = 0
+        self._announced = True
         self._templates: dict[tuple[str, ...], str] = {}
         self._names: dict[str, str] = {}
         self._params: dict[str, str] = {}
@@ -138,19 +139,18 @@ class Recorder:
         self._params.update(params)
 
     def renew_after_fork(self) -> None:
-        """Go on in a forked process, under a name of its own, so that the sender knows for how long more may come."""
+        """Go on in a forked process."""
         self._lock = Lock()
         self.journal.renew_after_fork()
+        self.join()
+
+    def join(self) -> None:
+        """Write as a process that did not start the run; it says so with its first record, if there ever is one."""
         identity = this_process()
         self._writer = f"{identity.pid}-{identity.started}"
         self._sequence = 0
-        self._templates = {}
-        if not self._ended:
-            self.announce()
-
-    def announce(self) -> None:
-        """Say which process writes from here on."""
-        self.append("writer", {"process": this_process().to_json()})
+        self._templates = {}  # they name the writer
+        self._announced = False
 
     def _look_around(self) -> None:
         """Called every few seconds by a logging call; see :class:`~agentnn.tracking.active_run.ActiveRun`."""
@@ -164,6 +164,10 @@ class Recorder:
     def _append(self, kind: str, fields: Mapping[str, Any]) -> None:
         if self._ended:
             self._refuse()
+        if not self._announced:
+            self._announced = True
+            if kind != "writer":
+                self._append("writer", {"process": this_process().to_json()})
         self._advance()
         record = {"seq": self._sequence, "writer": self._writer, "kind": kind, "time": self._time, **fields}
         self._sequence += 1
@@ -205,8 +209,9 @@ class Recorder:
 
     def _make_template(self, keys: tuple[str, ...]) -> str:
         """The record of these metrics, with places for sequence number, time, step and values."""
-        encoded = [self._name(key) for key in keys]
-        values = ",".join(f"{json.dumps(key)}:%r".replace("%", "%%").replace("%%r", "%r") for key in encoded)
+        if not self._announced:
+            self.append("writer", {"process": this_process().to_json()})
+        values = ",".join(f"{json.dumps(self._name(key))}:%r" for key in keys)  # no encoded name has a percent sign
         template = f'{{"seq":%d,"writer":"{self._writer}","kind":"metrics","time":%d,"step":%d,"values":{{{values}}}}}'
         if len(self._templates) >= _MOST_TEMPLATES:
             self._templates.clear()

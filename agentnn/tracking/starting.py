@@ -129,7 +129,7 @@ def open_run(
 def attach_run(path: str, name: str, settings: Settings, strict: bool) -> ActiveRun:
     """A run that another process started, written by this one too; its end stays the other's matter."""
     run = ActiveRun(RunFolder(Path(path)), name, settings, strict=strict)
-    run.announce()
+    run.join()
     return run
 
 

@@ -82,7 +82,7 @@ class StoreFolder:
     @classmethod
     def of(cls, settings: Settings) -> StoreFolder:
         """The folder of the store that the settings name; it may not be there yet."""
-        uri = redact(settings.tracking_uri, settings.secrets.values())
+        uri = redact(settings.tracking_uri, settings.secrets.values()).rstrip("/")
         named = "\0".join((uri, settings.workspace, socket.gethostname()))
         return cls(state_directory() / hashlib.sha256(named.encode()).hexdigest()[:16])
 
