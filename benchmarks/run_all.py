@@ -2,7 +2,9 @@
 
     python benchmarks/run_all.py --small --python benchmarks/.data/venv/bin/python
 
-``--small`` stays at 10,000 runs; ``--full`` goes on to 100,000 and measures more pairs.
+``--small`` stays at 10,000 runs and few calls; ``--full`` goes on to 100,000 runs and a million points, and measures
+more pairs. The writing benchmarks run in the peers' environment (see ``install_peers.py``), and are left out when there
+is none.
 """
 
 from __future__ import annotations
@@ -13,25 +15,52 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import subjects as given
+import writing
 from timing import note
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Scripts = Mapping[str, tuple[list[str], list[str]]]
+
 RESULTS = given.HERE / "RESULTS.md"
-SCRIPTS = {
+READING = {
     "bench_best_process.py": ([], ["--rounds", "15", "--floor-rounds", "100", "--stock-rounds", "3"]),
     "bench_list_process.py": ([], ["--rounds", "15"]),
     "bench_completion_process.py": ([], ["--rounds", "60"]),
     "bench_read_inprocess.py": (["--runs", "10000"], ["--runs", "10000", "100000", "--rounds", "15"]),
 }
+WRITING = {
+    "bench_write_call.py": (
+        ["--calls", "200", "--limit", "0.5"],
+        ["--calls", "2000", "--limit", "10", "--rounds", "5"],
+    ),
+    "bench_start_run.py": (["--trackers", "agentnn", "mlflow", "wandb", "--rounds", "2"], ["--rounds", "7"]),
+    "bench_delivery.py": (
+        ["--points", "10000", "--call-points", "1000", "--rounds", "2"],
+        ["--points", "100000", "--rounds", "5"],
+    ),
+    "bench_write_memory.py": (
+        ["--trackers", "agentnn", "trackio", "--points", "50000"],
+        ["--points", "1000000", "--rounds", "3"],
+    ),
+    "bench_training_overhead.py": (
+        ["--trackers", "agentnn", "--pairs", "4", "--threads", str(os.cpu_count() or 1)],
+        ["--pairs", "15", "--steps", "600"],
+    ),
+}
 VERSIONS = """
-import platform, sqlite3
+import platform, sqlite3, sys
 from importlib.metadata import version
-names = ("agentnn", "mlflow", "typer", "rich")
 print("Python", platform.python_version() + ", SQLite", sqlite3.sqlite_version, end="")
-for name in names:
+for name in sys.argv[1:]:
     print(",", name, version(name), end="")
 """
+READERS = ("agentnn", "mlflow", "typer", "rich")
+WRITERS = ("agentnn", "mlflow", "wandb", "aim", "trackio", "tensorboard", "tensorboardX", "torch")
 
 
 def main() -> None:
@@ -40,20 +69,35 @@ def main() -> None:
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--small", action="store_true")
     size.add_argument("--full", action="store_true")
+    parser.add_argument("--peers", default=str(writing.PEERS), help="interpreter of the peers' environment")
+    parser.add_argument("--part", choices=("all", "reading", "writing"), default="all", help="which benchmarks")
     options = parser.parse_args()
+    parts: list[tuple[Scripts, str, Sequence[str]]] = []
+    if options.part != "writing":
+        parts.append((READING, options.python, READERS))
+    if options.part == "writing" or (options.part == "all" and Path(options.peers).exists()):
+        parts.append((WRITING, options.peers, WRITERS))
+    elif options.part == "all":
+        note(f"writing is not measured: there is no {options.peers}; python benchmarks/install_peers.py")
+    failed = [script for part in parts for script in run_part(*part, full=options.full)]
+    if failed:
+        raise SystemExit(f"error: failed: {', '.join(failed)}")
+
+
+def run_part(scripts: Scripts, python: str, packages: Sequence[str], *, full: bool) -> list[str]:
+    """Run some scripts and record what they print; give those that failed."""
     tables, failed = [], []
-    for script, (small, full) in SCRIPTS.items():
+    for script, sizes in scripts.items():
         note(f"{script} …")
-        done = run(script, options.python, full if options.full else small)
+        done = run(script, python, sizes[full])
         if done.returncode:
             failed.append(script)
         else:
             tables.append(done.stdout.strip())
             print(done.stdout, flush=True)
     if tables:
-        record(heading(options.python, full=options.full), tables, failed)
-    if failed:
-        raise SystemExit(f"error: failed: {', '.join(failed)}")
+        record(heading(python, packages, full=full), tables, failed)
+    return failed
 
 
 def run(script: str, python: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -62,9 +106,10 @@ def run(script: str, python: str, arguments: list[str]) -> subprocess.CompletedP
     return subprocess.run(argv, check=False, stdout=subprocess.PIPE, text=True)
 
 
-def heading(python: str, *, full: bool) -> str:
+def heading(python: str, packages: Sequence[str], *, full: bool) -> str:
     """Say when and on what this was measured."""
-    versions = subprocess.run([python, "-c", VERSIONS], check=True, stdout=subprocess.PIPE, text=True).stdout
+    argv = [python, "-c", VERSIONS, *packages]
+    versions = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     machine = f"{os.cpu_count()} cores ({processor()}), {platform.system()} {platform.machine()}"
     return f"## {now}, {'full' if full else 'small'}\n\n{machine}; {versions}"

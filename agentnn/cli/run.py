@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentnn.cli import completion
+from agentnn.cli import completion, upkeep
 from agentnn.cli.options import (
     ColumnsOption,
     ExperimentsOption,
@@ -28,7 +28,7 @@ from agentnn.query.selectors import not_found
 if TYPE_CHECKING:
     from agentnn.query.selection import BestRun
 
-app = typer.Typer(no_args_is_help=True, help="Ask about runs.")
+app = typer.Typer(no_args_is_help=True, help="Ask about runs, deliver those that wait, repair what went wrong.")
 
 
 @app.command("list")
@@ -164,6 +164,10 @@ def artifacts(
     manager = manager_of(ctx)
     found = manager.get_run(run, experiment=experiment)
     emit(artifacts_view(manager.list_artifacts(found.run_id, path)), output, formulas=keep_formulas)
+
+
+app.command("sync")(upkeep.sync)
+app.command("doctor")(upkeep.doctor)
 
 
 def _say_what_was_left_out(winner: "BestRun") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.sdk.registry_questions import RegistryQuestions
 from agentnn.sdk.run_questions import RunQuestions
+from agentnn.sdk.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from agentnn.records import ModelVersion
 
 
-class ModelManager(RunQuestions, RegistryQuestions):
+class ModelManager(RunQuestions, RegistryQuestions, Upkeep):
     """One door to experiments, runs and models.
 
     A run is named by a selector: its id or the first characters of it, its name, ``@last``, ``@best:METRIC``,

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
     from agentnn.settings import Settings
 
-_DEADLINES = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
-"""Unless the user set them. MLflow's own defaults keep a caller waiting for four minutes when a server is down."""
+TIMEOUT_S = 10
+"""How long a request to a server may take, unless the user set MLFLOW_HTTP_REQUEST_TIMEOUT."""
+
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+_DEFAULTS = {_RETRIES: "2", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+"""Unless the user set them. MLflow's own seven retries keep a caller waiting for four minutes when a server is down."""
 
 _one_at_a_time = RLock()
 
@@ -33,21 +37,30 @@ _BY_CODE: dict[str, type[AgentNNError]] = {
     "NOT_FOUND": NotFoundError,
     "ENDPOINT_NOT_FOUND": StoreUnavailable,
     "INVALID_PARAMETER_VALUE": UsageError,
-    "BAD_REQUEST": UsageError,
     "MALFORMED_REQUEST": UsageError,
     "RESOURCE_ALREADY_EXISTS": ConflictError,
     "RESOURCE_CONFLICT": ConflictError,
     "INVALID_STATE": ConflictError,
 }
 
+_REFUSED_BY_THE_DATABASE = ("/gkpj)", "/9h9h)")
+"""Ends of the addresses that SQLAlchemy puts into an IntegrityError and a DataError: these alone are about the data.
+MLflow answers BAD_REQUEST to every error of its database that it does not know, a full pool of connections included."""
+
 
 @contextmanager
-def mlflow_call(settings: Settings, *, read: bool = True) -> Iterator[None]:
+def mlflow_call(settings: Settings, *, read: bool = True, timeout_s: int = TIMEOUT_S) -> Iterator[None]:
     """Run calls to MLflow inside.
 
     MLflow takes credentials and time limits from the environment and nowhere else. They are put there for the
     duration of the call and taken away after it; what the user set stays as it is. Threads therefore take turns. A
-    read may look into an ``mlruns`` folder without the opt-in that MLflow asks for, a write may not.
+    read may look into an ``mlruns`` folder without the opt-in that MLflow asks for, a write may not. A read is tried
+    three times, a write once, whatever the user set: its reply may have been lost, and it would be done twice.
+
+    Args:
+        settings: Name the store.
+        read: Whether nothing is written.
+        timeout_s: How long a server may be silent, unless the user set it.
 
     Raises:
         AgentNNError: Whatever MLflow raised, as the class that carries the right exit code.
@@ -56,15 +69,17 @@ def mlflow_call(settings: Settings, *, read: bool = True) -> Iterator[None]:
     ours = {"MLFLOW_TRACKING_URI": settings.tracking_uri, "MLFLOW_REGISTRY_URI": settings.registry_uri}
     if settings.workspace != "default":
         ours["MLFLOW_WORKSPACE"] = settings.workspace
-    defaults = {**_DEADLINES, **settings.credentials}
+    defaults = {**_DEFAULTS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s), **settings.credentials}
     if read:
         defaults["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    else:
+        ours[_RETRIES] = "0"
     with _one_at_a_time:
         wanted = {**{key: value for key, value in defaults.items() if not os.environ.get(key)}, **ours}
         before = {key: os.environ.get(key) for key in wanted}
         os.environ.update(wanted)
         try:
-            with _quiet(), _translated(settings):
+            with _quiet(), _translated(settings, read):
                 yield
         finally:
             for key, value in before.items():
@@ -92,18 +107,22 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _translated(settings: Settings) -> Iterator[None]:
+def _translated(settings: Settings, read: bool) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except MlflowException as error:
-        raise _ours(error, settings) from error
+        raise _ours(error, settings, read) from error
     except OSError as error:
         if isinstance(error, AgentNNError):
             raise
-        raise StoreUnavailable(f"the store can't be used: {_first_line(str(error), settings)}") from error
+        message = _first_line(str(error), settings)
+        refusal = _BY_CODE.get(_code_in_reply(error), StoreUnavailable)
+        if refusal is not StoreUnavailable:
+            raise refusal(message) from error
+        raise StoreUnavailable(f"the store can't be used: {message}") from error
     except SQLAlchemyError as error:
         raise StoreUnavailable(f"the store refused: {_first_line(str(error), settings)}") from error
     except ModuleNotFoundError as error:
@@ -112,12 +131,9 @@ def _translated(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-def _ours(error: Exception, settings: Settings) -> AgentNNError:
+def _ours(error: Exception, settings: Settings, read: bool) -> AgentNNError:
     message = _first_line(str(error), settings)
-    code = str(getattr(error, "error_code", ""))
-    if "Changing param values is not allowed" in message:  # an internal error in MLflow's file store
-        return ConflictError(message)
-    if "no such column" in message or "no such table" in message:
+    if read and ("no such column" in message or "no such table" in message):
         return UsageError(f"the store's schema is not what the installed MLflow knows: {message}")
     if "out-of-date database schema" in message:
         return UsageError(message, hint="back it up, then: mlflow db upgrade <the store's URI>")
@@ -126,13 +142,38 @@ def _ours(error: Exception, settings: Settings) -> AgentNNError:
             "MLflow writes to an mlruns folder only with MLFLOW_ALLOW_FILE_STORE=true",
             hint="set it, or move the runs to a database: mlflow migrate-filestore --help",
         )
-    kind = _BY_CODE.get(code, StoreUnavailable)
+    kind = _kind_of(error)
     if kind is StoreUnavailable:
         message = _without_python(message)
         return StoreUnavailable(
             f"the store does not answer: {message}", hint="check the tracking URI and that its server runs"
         )
     return kind(message)
+
+
+def _kind_of(error: Exception) -> type[AgentNNError]:
+    """A refusal of what was asked for, in MLflow's own words, or a store that can't be used now."""
+    from mlflow.exceptions import MlflowException, RestException
+
+    code = str(getattr(error, "error_code", ""))
+    if code == "INTERNAL_ERROR" and isinstance(error.__context__, MlflowException):
+        return _kind_of(error.__context__)  # MLflow's file store hides a refusal in a failure of its own
+    if code == "BAD_REQUEST":
+        refused = any(end in str(error) for end in _REFUSED_BY_THE_DATABASE)
+        return UsageError if refused else StoreUnavailable
+    if str(error).startswith("API request to ") and not isinstance(error, RestException):
+        return StoreUnavailable  # the code was made of a status, which may be a proxy's: the body was no JSON
+    return _BY_CODE.get(code, StoreUnavailable)
+
+
+def _code_in_reply(error: OSError) -> str:
+    """MLflow's word for why its server did not take a file; empty when the reply is not in MLflow's words."""
+    response = getattr(error, "response", None)
+    try:
+        said = response.json() if response is not None else {}
+    except ValueError:
+        return ""
+    return str(said.get("error_code")) if isinstance(said, dict) else ""
 
 
 def _without_python(message: str) -> str:

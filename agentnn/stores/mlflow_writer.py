@@ -9,15 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import ConflictError, CorruptDataError, NotFoundError
+from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, StoreUnavailable
 from agentnn.records import Metric
 from agentnn.stores.artifacts import local_folder
-from agentnn.stores.mlflow_calls import mlflow_call
+from agentnn.stores.destination import check_destination
+from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
 from agentnn.stores.mlflow_schema import ensure_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from mlflow import MlflowClient
 
@@ -29,17 +31,22 @@ UUID_TAG = "agentnn.run_uuid"
 LONGEST_PARAM, LONGEST_TAG = 6000, 8000
 """Characters that MLflow keeps of a value."""
 
+UPLOAD_TIMEOUT_S = 300
+"""How long a server may be silent after it was sent a file, which it may hand on to a cloud store."""
+
 
 class MlflowWriter:
     """Writes to the store and the registry that the settings name.
 
     Raises:
         UsageError: The store is a database whose schema MLflow would have to migrate first.
-        StoreUnavailable: The store can't be reached.
+        StoreUnavailable: The store can't be reached, or there can be none.
+        CorruptDataError, NotAStoreError: There is something else at its path.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        check_destination(settings)
         ensure_schema(settings)
         check_before_writing(settings.tracking_uri)
         self._client: MlflowClient = make_client(settings.tracking_uri, settings, read=False)
@@ -52,7 +59,7 @@ class MlflowWriter:
         """
         found = self._find_experiment(name)
         if found is None:
-            with suppress(ConflictError), mlflow_call(self._settings, read=False):
+            with suppress(ConflictError), self._call():
                 return str(self._client.create_experiment(name))
             found = self._find_experiment(name)  # somebody else was faster
         if found is None or found.lifecycle_stage != "active":
@@ -74,23 +81,28 @@ class MlflowWriter:
             tags: Tags to start with.
             source: The script that trains; its commit is noted where it lies in a Git repository.
         """
-        with mlflow_call(self._settings, read=False):
+        with self._call():
             from mlflow.utils.git_utils import get_git_commit
 
             commit = get_git_commit(source) if source and Path(source).exists() else None
             known = {**tags, "mlflow.source.git.commit": commit} if commit else dict(tags)
             run = self._client.create_run(experiment_id, start_time=start_time, tags=known, run_name=name)
-            return str(run.info.run_id)
+        if not run.info.run_id:
+            raise StoreUnavailable(
+                "the store's answer names no run", hint="check that the tracking URI is that of an MLflow server"
+            )
+        return str(run.info.run_id)
 
     def find_run_by_uuid(self, experiment_id: str, uuid: str) -> str | None:
         """The id of the run that bears our uuid, if there is one."""
-        with mlflow_call(self._settings):
-            from mlflow.entities import ViewType
-
-            found = self._client.search_runs(
-                [experiment_id], f"tags.`{UUID_TAG}` = '{uuid}'", run_view_type=ViewType.ALL, max_results=1
-            )
+        found = self._search(experiment_id, f"tags.`{UUID_TAG}` = '{uuid}'")
         return str(found[0].info.run_id) if found else None
+
+    def find_run_without_tags(self, experiment_id: str, name: str, start_time: int) -> str | None:
+        """The id of a run that was begun to be made: MLflow's file store makes a run first, and then tag by tag."""
+        found = self._search(experiment_id, f"attributes.start_time = {start_time}")
+        ours = [run for run in found if run.info.run_name == name and not run.data.tags.get(UUID_TAG)]
+        return str(ours[0].info.run_id) if ours else None
 
     def experiment_of(self, run_id: str) -> str:
         """The id of a run's experiment.
@@ -98,7 +110,7 @@ class MlflowWriter:
         Raises:
             NotFoundError: There is no such run.
         """
-        with mlflow_call(self._settings):
+        with self._call():
             return str(self._client.get_run(run_id).info.experiment_id)
 
     def log_batch(
@@ -113,7 +125,7 @@ class MlflowWriter:
         Raises:
             UsageError, ConflictError: The store refuses something of it; some of the rest may be there.
         """
-        with mlflow_call(self._settings, read=False):
+        with self._call():
             from mlflow.entities import Metric as MlflowMetric
             from mlflow.entities import Param, RunTag
 
@@ -126,9 +138,14 @@ class MlflowWriter:
 
     def history(self, run_id: str, key: str) -> list[Metric]:
         """Every point of a metric that the store has, as often as it has it."""
-        with mlflow_call(self._settings):
+        with self._call():
             found = self._client.get_metric_history(run_id, key)
         return [Metric(key, one.value, one.step, one.timestamp) for one in found]
+
+    def params(self, run_id: str) -> dict[str, str]:
+        """The params that a run has."""
+        with self._call():
+            return dict(self._client.get_run(run_id).data.params)
 
     def put_file(self, run_id: str, source: Path, target: str) -> None:
         """Store a file in a run, and read back whether it arrived.
@@ -139,33 +156,33 @@ class MlflowWriter:
             target: Its path in the run; the last part is the source's own name.
 
         Raises:
+            StoreUnavailable: There is no room for it, or the server does not take it.
             CorruptDataError: What arrived is something else.
         """
-        folder = target.rpartition("/")[0]
         root = self._artifact_root(run_id)
-        if root is not None:
-            _copy_whole(source, root, target)
-            arrived = _digest(root / target)
-        else:
-            with mlflow_call(self._settings, read=False):
-                self._client.log_artifact(run_id, str(source), folder or None)
-            arrived = self._digest_of_stored(run_id, target)
-        if arrived != _digest(source):
-            raise CorruptDataError(f"{target} did not arrive whole", hint="it is sent again: agentnn run sync")
+        with self._call(UPLOAD_TIMEOUT_S):
+            if root is not None:
+                _copy_whole(source, root, target)
+                arrived = _digest(root / target)
+            else:
+                self._client.log_artifact(run_id, str(source), target.rpartition("/")[0] or None)
+                arrived = self._digest_of_stored(run_id, target)
+            if arrived != _digest(source):
+                raise CorruptDataError(f"{target} did not arrive whole", hint="it is sent again: agentnn run sync")
 
     def terminate(self, run_id: str, status: str, end_time: int) -> None:
         """Give a run its last status and its end, in milliseconds since the epoch."""
-        with mlflow_call(self._settings, read=False):
+        with self._call():
             self._client.set_terminated(run_id, status, end_time)
 
     def reopen(self, run_id: str) -> None:
         """Give a run the status RUNNING again."""
-        with mlflow_call(self._settings, read=False):
+        with self._call():
             self._client.update_run(run_id, status="RUNNING")
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Take a tag off a run."""
-        with mlflow_call(self._settings, read=False):
+        with self._call():
             self._client.delete_tag(run_id, key)
 
     def register_model(self, name: str, run_id: str, artifact_path: str, alias: str | None = None) -> int:
@@ -180,9 +197,9 @@ class MlflowWriter:
         Returns:
             The version number.
         """
-        with suppress(ConflictError), mlflow_call(self._settings, read=False):  # it may be there already
+        with suppress(ConflictError), self._call():  # it may be there already
             self._client.create_registered_model(name)
-        with mlflow_call(self._settings, read=False):
+        with self._call():
             logged = find_logged_model(self._client, self._settings, run_id, artifact_path)
             root = self._client.get_run(run_id).info.artifact_uri
             source = f"models:/{logged.model_id}" if logged else f"{root}/{artifact_path}"
@@ -192,29 +209,45 @@ class MlflowWriter:
                 self._client.set_registered_model_alias(name, alias, version.version)
             return int(version.version)
 
+    def _call(self, timeout_s: int = TIMEOUT_S) -> AbstractContextManager[None]:
+        return mlflow_call(self._settings, read=False, timeout_s=timeout_s)
+
+    def _search(self, experiment_id: str, text: str) -> list[Any]:
+        with self._call():
+            from mlflow.entities import ViewType
+
+            return list(self._client.search_runs([experiment_id], text, run_view_type=ViewType.ALL))
+
     def _find_experiment(self, name: str) -> Any:
-        with mlflow_call(self._settings, read=False):
+        with self._call():
             found = self._client.get_experiment_by_name(name)
         if found is None and name.isdecimal():
-            with suppress(NotFoundError), mlflow_call(self._settings, read=False):
+            with suppress(NotFoundError), self._call():
                 return self._client.get_experiment(name)
         return found
 
     def _artifact_root(self, run_id: str) -> Path | None:
-        with mlflow_call(self._settings):
+        with self._call():
             return local_folder(self._client.get_run(run_id).info.artifact_uri)
 
     def _digest_of_stored(self, run_id: str, path: str) -> str:
-        with tempfile.TemporaryDirectory() as scratch, mlflow_call(self._settings):
+        with tempfile.TemporaryDirectory() as scratch:
             return _digest(Path(self._client.download_artifacts(run_id, path, scratch)))
 
 
 def _copy_whole(source: Path, root: Path, target: str) -> None:
-    """Copy a file into a folder so that nobody, whatever happens, sees a part of it there."""
+    """Copy a file into a folder so that nobody, whatever happens, sees a part of it there.
+
+    The name of the place where it is made depends on the target alone: what a killed process left there is replaced.
+    """
     place = root / target
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".agentnn.", dir=root.parent) as scratch:
-        shutil.copyfile(source, Path(scratch, place.name)).replace(place)
+    unfinished = root.parent / f".agentnn.{hashlib.sha256(target.encode()).hexdigest()[:16]}"
+    try:
+        shutil.copyfile(source, unfinished)
+        unfinished.replace(place)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _digest(path: Path) -> str:

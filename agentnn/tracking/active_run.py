@@ -18,9 +18,10 @@ from agentnn.tracking.delivered import Delivered
 from agentnn.tracking.endings import Ending, watch
 from agentnn.tracking.mlflow_stack import MlflowStack
 from agentnn.tracking.run_context import forget
-from agentnn.tracking.sender_control import ensure_sender, is_sender_running, sender_status
+from agentnn.tracking.sender_control import ensure_sender, is_sender_running, sender_status, wake_sender
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from agentnn.settings import Settings
@@ -37,7 +38,29 @@ END_TIMEOUT_S = 60.0
 """How long the end of a run waits while the sender makes its way; then it leaves the rest to the sender."""
 
 DOWN_TIMEOUT_S = 2.0
-"""How long the end of a run waits for a store that can't be used, or after an interruption."""
+"""How long the ends of runs wait, all together, for a store that can't be used, or after an interruption."""
+
+
+class _Patience:
+    """What is left of the time that this process waits for a store that can't be used.
+
+    Its runs share it: that a hundred of them end while the store is down must not take a hundred times as long. It is
+    whole again once something was delivered.
+    """
+
+    def __init__(self) -> None:
+        self.left = DOWN_TIMEOUT_S
+
+    def spend(self, wait: Callable[[float], bool]) -> None:
+        """Wait, with what is left as the limit, and note how long that took and whether it was worth it."""
+        started = time.monotonic()
+        if wait(self.left):
+            self.left = DOWN_TIMEOUT_S
+        else:
+            self.left = max(0.0, self.left - (time.monotonic() - started))
+
+
+_patience = _Patience()
 
 
 class ActiveRun(FileRecorder):
@@ -78,7 +101,13 @@ class ActiveRun(FileRecorder):
             StoreUnavailable: The store has not answered.
             AgentNNError: It refused the run, or can't be written to for another reason; the class says which.
         """
-        return self._wait_for_run_id(RUN_ID_TIMEOUT_S)
+        if not self._wait_for_run_id(DOWN_TIMEOUT_S):
+            problem = self._delivered.problem()
+            raise problem.error(
+                f"the run {self.name!r} is not in the store yet: {problem.message}",
+                hint="what was logged is kept on this machine; to deliver it: agentnn run sync",
+            )
+        return self._delivered.run_id
 
     @property
     def is_owned(self) -> bool:
@@ -103,7 +132,7 @@ class ActiveRun(FileRecorder):
             StoreUnavailable, ConflictError: With ``strict``, when it is not.
         """
         self.journal.retry()
-        ensure_sender(self.folder.store, self.settings)
+        self._call_sender()
         done = self._delivered.wait(END_TIMEOUT_S * 60 if timeout is None else timeout, DOWN_TIMEOUT_S)
         if self.strict:
             self._raise_if_undelivered()
@@ -126,7 +155,7 @@ class ActiveRun(FileRecorder):
             raise UsageError(f"a run can't end as {status!r}", hint=f"one of {', '.join(_STATUSES)}")
         if not self._close(Ending(status, reason), end_time):
             return
-        self._deliver(DOWN_TIMEOUT_S if status == "KILLED" else END_TIMEOUT_S)
+        self._deliver(in_a_hurry=status == "KILLED")
         self._tell_what_waits()
         if self.journal.unwritten:
             raise self._unwritten()
@@ -134,6 +163,8 @@ class ActiveRun(FileRecorder):
             self._raise_if_undelivered()
 
     def __enter__(self) -> Self:
+        if self._ended:
+            self._refuse()
         if MlflowStack.is_wanted():
             self._enter_mlflow()
         return self
@@ -152,17 +183,14 @@ class ActiveRun(FileRecorder):
     def __reduce__(self) -> tuple[Any, ...]:
         from agentnn.tracking.starting import attach_run
 
+        if self._ended:
+            self._refuse()
         return attach_run, (str(self.folder.path), self.name, self.settings, self.strict)
 
     def open_here(self) -> None:
         """Make this process the one that ends the run."""
         self._owner = os.getpid()
         watch.add(self._close_at_exit)
-
-    def renew_after_fork(self) -> None:
-        """Go on in a forked process."""
-        super().renew_after_fork()
-        watch.forget_after_fork()
 
     def _close(self, ending: Ending, end_time: int | None) -> bool:
         """Write the end into the journal; False when there is none to write."""
@@ -172,10 +200,13 @@ class ActiveRun(FileRecorder):
             return False
         reason = redact(ending.reason, self.settings.secrets.values())
         moment = {} if end_time is None else {"time": end_time}
-        self.append("end", {"status": ending.status, "reason": reason, **moment})
-        self._ended = True
+        with self._lock:  # a thread may be logging
+            self._append("end", {"status": ending.status, "reason": reason, **moment})
+            self._ended = True
+            self.journal.retry()
+            if not self.journal.unwritten:
+                self.journal.close()
         watch.remove(self._close_at_exit)
-        self.journal.retry()
         return True
 
     def _close_at_exit(self, ending: Ending) -> None:
@@ -184,39 +215,58 @@ class ActiveRun(FileRecorder):
         except AgentNNError as problem:
             _log.error("%s", problem)
 
-    def _deliver(self, timeout: float) -> None:
-        ensure_sender(self.folder.store, self.settings)
-        self._delivered.wait(timeout, DOWN_TIMEOUT_S)
+    def _call_sender(self) -> None:
+        """Wake the sender, or start one."""
+        if "://***@" in self.settings.tracking_uri:  # the run is another process's, and so is the password
+            wake_sender(self.folder.store, self.uuid)
+        else:
+            ensure_sender(self.folder.store, self.settings, self.uuid)
+
+    def _deliver(self, *, in_a_hurry: bool) -> None:
+        try:
+            self._call_sender()
+            _patience.spend(lambda left: self._delivered.wait(left if in_a_hurry else END_TIMEOUT_S, left))
+        except OSError as error:  # no process, no memory, no descriptor: what was logged is on the disk all the same
+            _log.warning("no sender could be reached: %s", error)
 
     def _enter_mlflow(self) -> None:
         try:
-            run_id = self._wait_for_run_id(END_TIMEOUT_S)
-        except AgentNNError as error:
-            _log.warning("what MLflow itself logs will not be in the run %r: %s", self.name, error)
-            return
-        self._stack.push(self.settings, run_id, self._delivered.experiment_id, self.name, self._start_time)
+            _patience.spend(self._wait_for_run_id)
+            why = self._delivered.problem().message
+        except OSError as error:  # no process, no memory, no descriptor
+            why = str(error)
+        run_id, experiment_id = self._delivered.run_id, self._delivered.experiment_id
+        if run_id:
+            self._stack.push(self.settings, run_id, experiment_id, self.name, self._start_time)
+        else:
+            _log.warning("what MLflow itself logs will not be in the run %r: %s", self.name, why)
 
-    def _wait_for_run_id(self, timeout: float) -> str:
+    def _wait_for_run_id(self, while_unavailable: float) -> bool:
+        """Wait until the store has given the run an id; whether it has."""
         if not self._delivered.run_id:
-            ensure_sender(self.folder.store, self.settings)
-            self._delivered.wait_for_run_id(timeout, DOWN_TIMEOUT_S)
-        if self._delivered.run_id:
-            return self._delivered.run_id
-        problem = self._delivered.problem()
-        raise problem.error(
-            f"the run {self.name!r} is not in the store yet: {problem.message}",
-            hint="what was logged is kept on this machine; to deliver it: agentnn run sync",
-        )
+            self._call_sender()
+            self._delivered.wait_for_run_id(RUN_ID_TIMEOUT_S, while_unavailable)
+        return bool(self._delivered.run_id)
 
     def _look_around(self) -> None:
         """Every few seconds of logging: is the sender there, and can it deliver?"""
+        try:
+            why = self._why_nothing_is_delivered()
+        except OSError as error:  # no process, no memory, no descriptor
+            why = str(error)
+        if why and not self._told:
+            self._told = True
+            _log.warning("%s; training goes on, what it logs waits on this machine", why)
+
+    def _why_nothing_is_delivered(self) -> str:
         store = self.folder.store
         if not is_sender_running(store):
-            ensure_sender(store, self.settings)
-        elif not self._told and (status := sender_status(store)).is_unavailable:
-            self._told = True
-            why = status.problem.message if status.problem else "the store can't be used"
-            _log.warning("%s; training goes on, what it logs waits on this machine", why)
+            self._call_sender()
+            return ""
+        status = sender_status(store)
+        if not status.is_unavailable:
+            return ""
+        return status.problem.message if status.problem else "the store can't be used"
 
     def _tell_what_waits(self) -> None:
         waiting = self._delivered.waiting()
@@ -263,6 +313,7 @@ class NullRun:
     uuid = ""
     run_id = ""
     ended = False
+    is_owned = False
     strict = False
 
     def __getattr__(self, name: str) -> Any:

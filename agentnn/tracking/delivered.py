@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from agentnn.errors import StoreUnavailable
 from agentnn.tracking.journal import count_records
 from agentnn.tracking.problem import Problem
 from agentnn.tracking.sender_control import sender_status
@@ -58,8 +59,17 @@ class Cursor:
         return cls(**known)
 
     def write(self, folder: RunFolder) -> None:
-        """Replace a run's cursor."""
-        write_json(folder.cursor, asdict(self))
+        """Replace a run's cursor.
+
+        Raises:
+            StoreUnavailable: There is no room for it; the old one is as it was.
+        """
+        try:
+            write_json(folder.cursor, asdict(self))
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{folder.cursor} can't be written: {error.strerror}", hint="make room on the disk"
+            ) from error
 
 
 class Delivered:

@@ -58,6 +58,9 @@ class RunDelivery:
     Args:
         folder: The run's folder.
         writer: Writes to the store.
+
+    Attributes:
+        answered: How many requests the store has answered.
     """
 
     def __init__(self, folder: RunFolder, writer: MlflowWriter) -> None:
@@ -66,6 +69,8 @@ class RunDelivery:
         self.cursor.problem = None  # a new sender tries again
         self._writer = writer
         self._unsure = folder.cursor.exists()
+        self._letters: list[str] = []
+        self.answered = 0
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
 
     @property
@@ -109,16 +114,17 @@ class RunDelivery:
         """
         count = 0
         for piece in gather(read_journal(self.folder.journal, self.cursor.offset)):
+            self._letters.clear()
             try:
                 self._deliver_piece(piece)
+                self._move_to(piece.end)
             except (StoreUnavailable, CorruptDataError):
                 self._unsure = True
                 raise
-            self.cursor.offset = piece.end
-            self.cursor.write(self.folder)
-            if isinstance(piece, Event) and "copy" in piece.body:
+            if isinstance(piece, Event) and "copy" in piece.body and not self._letters:
                 shutil.rmtree(self._copy(piece.body).parent, ignore_errors=True)
             count += 1
+            self.answered += 1
             if count == most:
                 break
         return count
@@ -130,9 +136,9 @@ class RunDelivery:
             last, end = (record.body["time"] if record.body else last), record.end
         died = [one for text in self.cursor.writers if (one := ProcessIdentity.from_json(text))]
         who = f"process {died[0].pid} on {died[0].host}" if died else "its process"
+        self._letters.clear()
         self._end("FAILED", f"{who} ended without closing the run: it was killed, or the machine stopped", last)
-        self.cursor.offset = max(end, self.folder.journal.stat().st_size)  # what broke off was never acknowledged
-        self.cursor.write(self.folder)
+        self._move_to(max(end, self.folder.journal.stat().st_size))  # what broke off was never acknowledged
 
     def beat(self) -> None:
         """Say in the store that the run's process lives, every minute."""
@@ -147,6 +153,22 @@ class RunDelivery:
             self._set_apart(piece)
         else:
             getattr(self, f"_on_{piece.body['kind']}", self._on_unknown)(piece.body)
+
+    def _move_to(self, end: int) -> None:
+        """Note that everything up to there is in the store, or among the dead letters.
+
+        Raises:
+            StoreUnavailable: There is no room for the note; nothing was noted.
+        """
+        before = self.cursor.offset, self.cursor.refused
+        self.cursor.offset, self.cursor.refused = end, self.cursor.refused + len(self._letters)
+        try:
+            for letter in self._letters:
+                _append_line(self.folder.dead_letters, letter)
+            self.cursor.write(self.folder)
+        except StoreUnavailable:
+            self.cursor.offset, self.cursor.refused = before
+            raise
 
     # --- what happens to a run
 
@@ -203,7 +225,7 @@ class RunDelivery:
             **self._parent_tag(body),
         }
         if cursor.creating:
-            cursor.run_id = self._writer.find_run_by_uuid(cursor.experiment_id, self.folder.uuid) or ""
+            cursor.run_id = self._find_made(body, tags) or ""
         cursor.creating = True
         cursor.write(self.folder)
         if not cursor.run_id:
@@ -212,6 +234,16 @@ class RunDelivery:
             )
         cursor.creating, cursor.status = False, "RUNNING"
         cursor.write(self.folder)
+
+    def _find_made(self, body: dict[str, Any], tags: Mapping[str, str]) -> str | None:
+        """The run that the store was asked for, if it has made it."""
+        experiment_id = self.cursor.experiment_id
+        found = self._writer.find_run_by_uuid(experiment_id, self.folder.uuid)
+        if found is None:
+            found = self._writer.find_run_without_tags(experiment_id, body["name"], body["time"])
+        if found is not None:
+            self._writer.log_batch(found, tags=tags)
+        return found
 
     def _parent_tag(self, body: dict[str, Any]) -> dict[str, str]:
         if "parent" in body:
@@ -244,18 +276,25 @@ class RunDelivery:
     # --- values
 
     def _send(self, batch: Batch) -> None:
-        if self._unsure:
-            missing = self._missing(batch.points)
-            self._unsure = len(missing) < len(batch.points)
-            batch.points = missing
-        for name, value in batch.conflicts:
-            self._bury({"kind": "params", "values": {name: value}}, f"the param {name!r} has another value already")
         self._note_not_finite(batch.points)
         batch.params = self._shortened("params", batch.params)
         batch.tags = self._shortened("tags", batch.tags)
+        if self._unsure:
+            self._leave_out_what_is_there(batch)
+        for name, value in batch.conflicts:
+            self._bury({"kind": "params", "values": {name: value}}, f"the param {name!r} has another value already")
         for request in _requests(batch):
             self._request(request)
         self.cursor.points += len(batch.points)
+
+    def _leave_out_what_is_there(self, batch: Batch) -> None:
+        """After a lost answer: what is in the store already is not sent again, nor what contradicts it."""
+        missing = self._missing(batch.points)
+        self._unsure = len(missing) < len(batch.points)
+        batch.points = missing
+        there = self._writer.params(self.cursor.run_id) if batch.params else {}
+        batch.conflicts += [(name, value) for name, value in batch.params.items() if there.get(name, value) != value]
+        batch.params = {name: value for name, value in batch.params.items() if name not in there}
 
     def _request(self, request: Batch) -> None:
         try:
@@ -322,9 +361,8 @@ class RunDelivery:
             self._bury(body, str(error))
 
     def _bury(self, body: dict[str, Any], reason: str) -> None:
-        """Put what the store refused for good where the user finds it."""
-        _append_line(self.folder.dead_letters, json.dumps({"time": _now(), "reason": reason, "record": body}))
-        self.cursor.refused += 1
+        """Put what the store refused for good where the user finds it, once the rest of the request is delivered."""
+        self._letters.append(json.dumps({"time": _now(), "reason": reason, "record": body}))
 
     def _set_apart(self, damage: Damage) -> None:
         """Keep damaged bytes, with a line before them that says where they were."""
@@ -419,8 +457,11 @@ def _files_in(folder: Path, target: str) -> list[tuple[Path, str]]:
 
 
 def _append_line(path: Path, line: str) -> None:
-    with os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "ab") as file:
-        file.write(line.encode("utf-8") + b"\n")
+    try:
+        with os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "ab") as file:
+            file.write(line.encode("utf-8") + b"\n")
+    except OSError as error:
+        raise StoreUnavailable(f"{path} can't be written: {error.strerror}", hint="make room on the disk") from error
 
 
 def _now() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class MlflowStack:
     def __init__(self) -> None:
         self._entry: Any = None
         self._stack: list[Any] = []
-        self._uri_before: tuple[str, str | None] | None = None
+        self._store_before: _Store | None = None
+        self._uri = ""
 
     @staticmethod
     def is_wanted() -> bool:
@@ -35,26 +37,52 @@ class MlflowStack:
         from mlflow.entities import Run, RunData, RunInfo
         from mlflow.tracking import fluent
 
+        self.pop()
         info = RunInfo(run_id, experiment_id, "", "RUNNING", start_time, None, "active", run_name=name)
         self._entry = fluent.ActiveRun(Run(info, RunData()))
         self._stack = fluent._active_run_stack.get()
         self._stack.append(self._entry)
         if mlflow.get_tracking_uri() != settings.tracking_uri:
-            self._uri_before = mlflow.get_tracking_uri(), os.environ.get(_VARIABLE)
+            self._store_before, self._uri = _Store.now(), settings.tracking_uri
             mlflow.set_tracking_uri(settings.tracking_uri)
 
     def pop(self) -> None:
         """Take the run off again, without MLflow's closing it."""
         if self._entry is None:
             return
-        if self._entry in self._stack:
-            self._stack.remove(self._entry)
+        self._stack[:] = [one for one in self._stack if one is not self._entry]
         self._entry = None
-        if self._uri_before is not None:
-            import mlflow
+        if self._store_before is not None:
+            self._store_before.restore(self._uri)
+            self._store_before = None
 
-            uri, variable = self._uri_before
-            mlflow.set_tracking_uri(uri)  # which also sets the variable
-            if variable is None:
-                os.environ.pop(_VARIABLE, None)
-            self._uri_before = None
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """What MLflow and the processes that are started take for the store.
+
+    Attributes:
+        uri: What MLflow was told; ``None`` when it goes by the environment.
+        variable: What the environment says.
+    """
+
+    uri: str | None
+    variable: str | None
+
+    @classmethod
+    def now(cls) -> _Store:
+        from mlflow.tracking._tracking_service import utils
+
+        return cls(utils._tracking_uri, os.environ.get(_VARIABLE))
+
+    def restore(self, since: str) -> None:
+        """Put it back, unless somebody has said something else than ``since`` in the meantime."""
+        import mlflow
+
+        if mlflow.get_tracking_uri() != since:
+            return
+        mlflow.set_tracking_uri(self.uri)  # which changes the variable too
+        if self.variable is None:
+            os.environ.pop(_VARIABLE, None)
+        else:
+            os.environ[_VARIABLE] = self.variable

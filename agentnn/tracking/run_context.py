@@ -7,79 +7,125 @@ import os
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from agentnn.tracking.delivered import Cursor
 
 if TYPE_CHECKING:
     from agentnn.tracking.active_run import ActiveRun
 
 RUN_VARIABLE = "AGENTNN_RUN"
-"""Holds the folder of the innermost open run, for the processes that it starts."""
+"""Holds the folder of the run that the processes see which this one starts."""
 
 _log = logging.getLogger("agentnn")
 _of_context: ContextVar[tuple[ActiveRun, ...]] = ContextVar("agentnn_runs", default=())
-_of_process: list[tuple[ActiveRun, bool]] = []
+_of_process: list[tuple[ActiveRun, threading.Thread]] = []
 _lock = threading.Lock()
+_from_parent: str | None = None
 _inherited: dict[str, ActiveRun] = {}
+_attached: WeakValueDictionary[str, ActiveRun] = WeakValueDictionary()
 
 
 def remember(run: ActiveRun) -> None:
     """Make a run the current one."""
+    global _from_parent
     _of_context.set((*_of_context.get(), run))
     with _lock:
-        _of_process.append((run, threading.current_thread() is threading.main_thread()))
-        os.environ[RUN_VARIABLE] = str(run.folder.path)
+        if not _of_process:
+            _from_parent = os.environ.get(RUN_VARIABLE)
+        _of_process.append((run, threading.current_thread()))
+        _tell_children()
 
 
 def forget(run: ActiveRun) -> None:
     """Make the run before it the current one again."""
     _of_context.set(tuple(one for one in _of_context.get() if one is not run))
     with _lock:
-        _of_process[:] = [entry for entry in _of_process if entry[0] is not run]
-        if os.environ.get(RUN_VARIABLE) == str(run.folder.path):
-            os.environ.pop(RUN_VARIABLE)
-            if _of_process:
-                os.environ[RUN_VARIABLE] = str(_of_process[-1][0].folder.path)
+        if any(one is run for one, _ in _of_process):
+            _of_process[:] = [entry for entry in _of_process if entry[0] is not run]
+            _tell_children()
+
+
+def remember_attached(run: ActiveRun) -> None:
+    """Keep a run of another process in mind, for as long as somebody uses it, so that it is attached only once."""
+    _attached[str(run.folder.path)] = run
+
+
+def run_in(folder: str) -> ActiveRun | None:
+    """The run of this folder that this process writes already."""
+    with _lock:
+        of_process = [run for run, _ in _of_process if str(run.folder.path) == folder]
+    return of_process[-1] if of_process else _attached.get(folder)
 
 
 def current_run() -> ActiveRun | None:
     """The run that is open here, or ``None``.
 
-    A thread without a run of its own sees the main thread's, or the only one there is; a process sees the run that was
-    open in the process that started it.
+    A thread without a run of its own sees the main thread's, or that of the only thread that has one; a process sees
+    the run that was open in the process that started it.
     """
     for run in reversed(_of_context.get()):
         if not run.ended:
             return run
+    own = own_run()
+    if own is not None:
+        return own
     with _lock:
-        open_runs = [entry for entry in _of_process if not entry[0].ended]
-    of_main = [run for run, in_main in open_runs if in_main]
+        open_runs = _open_runs()
+        shared = _shared(open_runs)
+    if open_runs and shared is None:
+        _log.warning("several threads have a run open and this one has none: it is unclear which to log to")
+    return shared if open_runs else _run_of_parent_process()
+
+
+def own_run() -> ActiveRun | None:
+    """The innermost run that this thread has opened."""
+    with _lock:
+        own = [run for run, thread in _open_runs() if thread is threading.current_thread()]
+    return own[-1] if own else None
+
+
+def runs_of_process() -> list[ActiveRun]:
+    """Every run that this process has open, and those that it writes for another."""
+    with _lock:
+        return [run for run, _ in _of_process] + list(_attached.values())
+
+
+def _open_runs() -> list[tuple[ActiveRun, threading.Thread]]:
+    return [entry for entry in _of_process if not entry[0].ended]
+
+
+def _shared(open_runs: list[tuple[ActiveRun, threading.Thread]]) -> ActiveRun | None:
+    """The run for those that have none of their own; ``None`` when several threads, but not the main one, have some."""
+    of_main = [run for run, thread in open_runs if thread is threading.main_thread()]
     if of_main:
         return of_main[-1]
-    if len(open_runs) == 1:
-        return open_runs[0][0]
-    if open_runs:
-        _log.warning("several threads have a run open and this one has none: it is unclear which to log to")
-        return None
-    return _run_of_parent_process()
+    return open_runs[-1][0] if len({id(thread) for _, thread in open_runs}) == 1 else None
+
+
+def _tell_children() -> None:
+    open_runs = _open_runs()
+    shared = _shared(open_runs)
+    path = str(shared.folder.path) if shared else None if open_runs else _from_parent
+    if path:
+        os.environ[RUN_VARIABLE] = path
+    else:
+        os.environ.pop(RUN_VARIABLE, None)
 
 
 def _run_of_parent_process() -> ActiveRun | None:
     path = os.environ.get(RUN_VARIABLE)
     if not path:
         return None
-    if path not in _inherited:
+    run = _inherited.get(path)
+    if run is None:
         from agentnn.tracking.starting import attach_inherited_run
 
         run = attach_inherited_run(path)
         if run is None:
             return None
         _inherited[path] = run
-    return _inherited[path]
-
-
-def runs_of_process() -> list[ActiveRun]:
-    """Every run that this process has open, and those that it writes for another."""
-    with _lock:
-        return [entry[0] for entry in _of_process] + list(_inherited.values())
+    return run if Cursor.read(run.folder).status in ("", "RUNNING") else None
 
 
 def _after_fork() -> None:

@@ -25,6 +25,8 @@ from agentnn.tracking.sender_control import take_lock
 from agentnn.tracking.state import StoreFolder, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agentnn.stores.mlflow_writer import MlflowWriter
     from agentnn.tracking.delivery import RunDelivery
 
@@ -32,9 +34,8 @@ IDLE_S = 30.0
 """How long a sender stays when nothing waits; ``AGENTNN_SENDER_IDLE_S`` changes it."""
 
 _POLL_S = 0.1
-_SEND_EVERY_S = 0.5
-_MANY_BYTES = 64 << 10
 _TURN = 8
+_LARGE_BACKLOG = 16 << 20
 _SWEEP_EVERY_S = 10.0
 _KEPT_S = 60.0
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 10.0
@@ -55,13 +56,20 @@ class Sender:
         self._settings = settings
         self._writer: MlflowWriter | None = None
         self._runs: dict[str, RunDelivery] = {}
+        self._failed: dict[str, None] = {}
         self._sizes: dict[str, int] = {}
 
-    def deliver(self, *, only_large: bool = False) -> bool:
+    @property
+    def answered(self) -> int:
+        """How many requests the store has answered, for the runs that are here."""
+        return sum(run.answered for run in self._runs.values())
+
+    def deliver(self, only: Collection[str] | None = None, most: int = _TURN) -> bool:
         """Give every run that has something to deliver a turn, and close those whose processes are dead.
 
         Args:
-            only_large: Leave small amounts for later, so that they travel together.
+            only: The uuids of the runs that are meant; all without it.
+            most: How many requests a turn is, at most.
 
         Returns:
             Whether anything was delivered.
@@ -70,11 +78,12 @@ class Sender:
             StoreUnavailable: The store can't be used.
         """
         progress = False
-        for run in self._look():
+        for run in self._in_turn():
+            if only is not None and run.folder.uuid not in only:
+                continue
             living = run.has_living_writers()
-            waiting = run.folder.journal.stat().st_size - run.cursor.offset
-            if waiting and not run.cursor.problem and (not only_large or waiting >= _MANY_BYTES):
-                progress |= self._turn(run)
+            if run.waits and not run.cursor.problem:
+                progress |= self._turn(run, most)
             if not living and run.is_open and not run.cursor.problem and not self._has_whole_records(run):
                 run.close_abandoned()
                 progress = True
@@ -92,13 +101,21 @@ class Sender:
                         os.fdatasync(file.fileno())
                     self._sizes[folder.uuid] = size
 
-    def is_idle(self) -> bool:
-        """Whether every run has ended and is delivered, or can't be."""
-        return all(run.cursor.problem or not (run.is_open or run.waits) for run in self._look())
+    def is_training(self) -> bool:
+        """Whether a process trains, and the sender should leave it the machine."""
+        return any(run.is_open and run.has_living_writers() for run in self._look())
 
-    def waits(self) -> bool:
-        """Whether something could be delivered."""
-        return any(run.waits and not run.cursor.problem for run in self._look())
+    def backlog(self) -> int:
+        """How much waits, in bytes."""
+        return sum(run.folder.journal.stat().st_size - run.cursor.offset for run in self._look())
+
+    def is_idle(self) -> bool:
+        """Whether every run has ended and is delivered, can't be, or has yet to begin."""
+        return not any(self._goes_on(run) for run in self._look())
+
+    def waiting(self) -> set[str]:
+        """The uuids of the runs of which something could be delivered."""
+        return {run.folder.uuid for run in self._look() if run.waits and not run.cursor.problem}
 
     def sweep(self) -> None:
         """Remove what is delivered and can't grow any more."""
@@ -107,14 +124,21 @@ class Sender:
                 shutil.rmtree(run.folder.path, ignore_errors=True)
                 self._runs.pop(run.folder.uuid, None)
 
-    def _turn(self, run: RunDelivery) -> bool:
+    def _in_turn(self) -> list[RunDelivery]:
+        """Every run; what failed comes after what did not, and the last failure last: it may be this run's alone."""
+        places = {uuid: place for place, uuid in enumerate(self._failed, start=1)}
+        return sorted(self._look(), key=lambda run: places.get(run.folder.uuid, 0))
+
+    def _turn(self, run: RunDelivery, most: int) -> bool:
         from agentnn.tracking.delivery import ParentNotReady
 
+        self._failed.pop(run.folder.uuid, None)
         try:
-            return run.deliver(_TURN) > 0
+            return run.deliver(most) > 0
         except ParentNotReady:
             return False  # its turn comes
         except (StoreUnavailable, CorruptDataError):
+            self._failed[run.folder.uuid] = None
             raise
         except Exception as error:  # noqa: BLE001 - one run's trouble must not keep the others waiting
             if not isinstance(error, AgentNNError):
@@ -122,6 +146,11 @@ class Sender:
             run.cursor.problem = Problem.of(error).to_dict()
             run.cursor.write(run.folder)
         return False
+
+    def _goes_on(self, run: RunDelivery) -> bool:
+        if run.cursor.problem or not (run.is_open or run.waits):
+            return False
+        return bool(run.cursor.writers) or self._has_whole_records(run)
 
     def _has_whole_records(self, run: RunDelivery) -> bool:
         from agentnn.tracking.journal import read_journal
@@ -145,6 +174,33 @@ class Sender:
         return [self._runs[uuid] for uuid in found]
 
 
+class Pace:
+    """When the sender works.
+
+    As long as somebody trains, everything but what is waited for gets a small share of one core: MLflow needs some
+    0.1 ms of it for every point, and would take that from training. Once nobody trains, the sender takes what it needs.
+    """
+
+    _SHARE, _SHARE_OF_LARGE_BACKLOG = 1 / 50, 1 / 10
+    _SHORTEST_PAUSE_S = 1.0
+
+    def __init__(self) -> None:
+        self.most = _TURN
+        self._next = 0.0
+
+    def is_due(self) -> bool:
+        """Whether it is time for a turn of all runs."""
+        return time.monotonic() >= self._next
+
+    def worked(self, seconds: float, sender: Sender) -> None:
+        """Take into account how many seconds of a core a turn took."""
+        if not sender.is_training():
+            self._next, self.most = 0.0, _TURN
+            return
+        share = self._SHARE if sender.backlog() < _LARGE_BACKLOG else self._SHARE_OF_LARGE_BACKLOG
+        self._next, self.most = time.monotonic() + max(self._SHORTEST_PAUSE_S, seconds / share), 1
+
+
 class SenderProcess:
     """The life of a sender that was started in the background."""
 
@@ -153,26 +209,23 @@ class SenderProcess:
         self._sender = Sender(store, settings)
         self._state: tuple[str, Problem | None] = ("", None)
         self._pipe = _open_pipe(store)
+        self._pace = Pace()
+        self._urgent: set[str] = set()
         self._stop = False
         self._idle_s = float(os.environ.get("AGENTNN_SENDER_IDLE_S", IDLE_S))
 
-    def run(self) -> None:
-        """Deliver until nothing has waited for a while, or until told to stop."""
+    def run(self) -> bool:
+        """Deliver until nothing has waited for a while, or until told to stop; whether it was told."""
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._say("starting")
-        last_activity = last_sent = last_swept = time.monotonic()
-        backoff = _FIRST_BACKOFF_S
-        woken = True
+        last_activity = last_swept = time.monotonic()
+        backoff, answered = _FIRST_BACKOFF_S, 0
         while not self._stop:
             now = time.monotonic()
             try:
-                self._sender.sync_files()
-                due = woken or now - last_sent >= _SEND_EVERY_S
-                progress = self._sender.deliver(only_large=not due)
-                if due:
-                    last_sent = now
+                progress = self._work()
                 self._say("delivering")
                 backoff = _FIRST_BACKOFF_S
                 idle = self._sender.is_idle()
@@ -184,34 +237,56 @@ class SenderProcess:
                     _log.exception("delivery failed")
                 progress = idle = False
                 self._say("unavailable", Problem.of(error))
+                if self._sender.answered != answered:
+                    backoff, answered = _FIRST_BACKOFF_S, self._sender.answered
                 self._nap(backoff)
                 backoff = min(backoff * 2, _LONGEST_BACKOFF_S)
+            if not progress:
+                woken = self._nap(_POLL_S)
             if progress or not idle or woken:
                 last_activity = now
             elif now - last_activity > self._idle_s:
                 break
-            woken = progress or self._nap(_POLL_S)
         with suppress(AgentNNError):
             self._sender.sweep()
+        return self._stop
+
+    def _work(self) -> bool:
+        """Deliver what is waited for, and the rest when its turn is; whether there is more to do at once."""
+        self._sender.sync_files()
+        progress = False
+        if self._urgent:
+            progress = self._sender.deliver(self._urgent)
+            self._urgent &= self._sender.waiting()
+        if self._pace.is_due():
+            started = time.process_time()
+            progress |= self._sender.deliver(most=self._pace.most) and self._pace.most > 1
+            self._pace.worked(time.process_time() - started, self._sender)
+        return progress
 
     def _on_term(self, *_: object) -> None:
         self._stop = True
+        with suppress(BlockingIOError):  # a nap would go on after a signal
+            os.write(self._pipe, b"\n")
 
     def _nap(self, seconds: float) -> bool:
         """Sleep, but not through a wake-up; whether there was one."""
         ready, _, _ = select.select([self._pipe], [], [], seconds)
         if ready:
             with suppress(BlockingIOError):
-                os.read(self._pipe, 4096)
+                asked = os.read(self._pipe, 4096).decode("ascii", "replace").split("\n")
+                self._urgent |= set(filter(None, asked)) or self._sender.waiting()
         return bool(ready)
 
     def _say(self, state: str, problem: Problem | None = None) -> None:
-        if (state, problem) != self._state:
-            self._state = (state, problem)
-            since = time.time_ns() // 1_000_000
-            said = {"pid": os.getpid(), "state": state, "since": since, "problem": problem and problem.to_dict()}
+        if (state, problem) == self._state:
+            return
+        since = time.time_ns() // 1_000_000
+        said = {"pid": os.getpid(), "state": state, "since": since, "problem": problem and problem.to_dict()}
+        _log.info("%s %s", state, problem.message if problem else "")
+        with suppress(OSError):  # a full disk must not end the one who waits for room
             write_json(self._store.status, said)
-            _log.info("%s %s", state, problem.message if problem else "")
+            self._state = (state, problem)
 
 
 def main() -> None:
@@ -219,26 +294,16 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = Settings.load()
     store = StoreFolder.of(settings)
-    lock = _take_lock(store)
+    lock = take_lock(store.lock)
     while lock is not None:
         os.nice(10)
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # a request that is repeated unseen may be done twice
-        SenderProcess(store, settings).run()
+        told_to_stop = SenderProcess(store, settings).run()
         # A trainer that saw the lock held made its journal before: whoever looks after letting go of the lock sees it.
         fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
-        lock = take_lock(store.lock) if _something_new(store) else None
+        lock = take_lock(store.lock) if not told_to_stop and _something_new(store) else None
     sys.exit(0)
-
-
-def _take_lock(store: StoreFolder) -> int | None:
-    """Take the store's lock; a trainer that looks whether there is a sender holds it for an instant."""
-    for _ in range(10):
-        lock = take_lock(store.lock)
-        if lock is not None:
-            return lock
-        time.sleep(0.02)
-    return None
 
 
 def _something_new(store: StoreFolder) -> bool:

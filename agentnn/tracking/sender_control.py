@@ -7,6 +7,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ _SENDER_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",  # it would put the working directory's project into every model
 }
+_LOOKS, _LOOK_S = 10, 0.02
 _started: list[subprocess.Popen[bytes]] = []
 _NOT_FOR_THE_SENDER = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "AGENTNN_RUN")
 
@@ -57,35 +59,53 @@ def sender_status(store: StoreFolder) -> SenderStatus:
 
 
 def is_sender_running(store: StoreFolder) -> bool:
-    """Whether a process holds the sender's lock."""
-    lock = take_lock(store.lock)
-    if lock is None:
+    """Whether a process holds the sender's lock. Several may ask at once, and none takes another one for a sender."""
+    descriptor = _try_lock(store.lock, fcntl.LOCK_SH)
+    if descriptor is None:
         return True
-    os.close(lock)
+    os.close(descriptor)
     return False
 
 
 def take_lock(path: Path) -> int | None:
-    """Take a lock that the kernel frees when this process ends; ``None`` while another holds it."""
+    """Take a lock that the kernel frees when this process ends; ``None`` while another holds it.
+
+    Whoever only looks holds it for an instant; that is waited for.
+    """
+    for _ in range(_LOOKS):
+        descriptor = _try_lock(path, fcntl.LOCK_EX)
+        if descriptor is not None:
+            return descriptor
+        time.sleep(_LOOK_S)
+    return None
+
+
+def _try_lock(path: Path, kind: int) -> int | None:
     descriptor = open_private(path, os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     return descriptor
 
 
-def ensure_sender(store: StoreFolder, settings: Settings) -> None:
-    """Wake the sender of a store, or start one. It outlives this process, and leaves by itself when nothing waits."""
+def ensure_sender(store: StoreFolder, settings: Settings, urgent: str = "") -> None:
+    """Wake the sender of a store, or start one. It outlives this process, and leaves by itself when nothing waits.
+
+    Args:
+        store: The store's folder.
+        settings: Name the store.
+        urgent: The uuid of the run that is waited for; all of them without it.
+    """
     if is_sender_running(store):
-        wake_sender(store)
+        wake_sender(store, urgent)
     elif sys.executable:
         _start(store, settings)
 
 
-def wake_sender(store: StoreFolder) -> None:
-    """End the sender's nap: something waits that somebody wants delivered at once."""
+def wake_sender(store: StoreFolder, urgent: str = "") -> None:
+    """End the sender's nap: somebody waits for this run, or for all of them."""
     try:
         pipe = os.open(store.wake, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -93,7 +113,7 @@ def wake_sender(store: StoreFolder) -> None:
             raise
         return
     with suppress(BlockingIOError):  # it was woken often enough
-        os.write(pipe, b"\n")
+        os.write(pipe, f"{urgent}\n".encode("ascii"))
     os.close(pipe)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable
 from agentnn.settings import Settings
@@ -17,13 +19,15 @@ from agentnn.tracking.delivered import Cursor
 from agentnn.tracking.journal import read_journal
 from agentnn.tracking.keys import encode_key
 from agentnn.tracking.process_identity import ProcessIdentity, this_process
-from agentnn.tracking.run_context import current_run, remember
+from agentnn.tracking.run_context import current_run, own_run, remember, remember_attached, run_in
 from agentnn.tracking.sender_control import ensure_sender, with_absolute_uris
 from agentnn.tracking.state import RunFolder, StoreFolder, new_uuid, read_json
 from agentnn.tracking.values import param_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from agentnn.records import Run
 
 _RESUME_VARIABLE = "MLFLOW_RUN_ID"
 
@@ -64,27 +68,26 @@ def start_run(
         NotFoundError: There is no run to resume.
         StoreUnavailable, CorruptDataError, NotAStoreError, UsageError: There can't be a store where the settings say.
     """
+    is_child = nested or parent_run_id is not None
+    if not is_child:
+        _refuse_a_second_run()
+    parent = current_run() if nested and parent_run_id is None else None
+    if parent is not None and settings is None and tracking_uri is None:
+        settings = parent.settings
+        experiment = experiment or _experiment_of(parent)
     settings = with_absolute_uris(settings or Settings.load(tracking_uri))
     check_destination(settings)
-    is_child = nested or parent_run_id is not None
-    current = current_run()
-    if current is not None and current.is_owned and not is_child:
-        raise ConflictError(
-            f"the run {current.name!r} is open already",
-            hint="end it first, or start a child of it: start_run(nested=True)",
-        )
+    to_resume = None if is_child else os.environ.get(_RESUME_VARIABLE)
     if run_id is not None:
         run = _resume(run_id, settings, strict=strict)
-    elif not is_child and _RESUME_VARIABLE in os.environ:
-        run = _resume_as_told(os.environ.pop(_RESUME_VARIABLE), settings, strict=strict)
+    elif to_resume:
+        run = _resume_as_told(to_resume, settings, strict=strict)
     else:
-        parent: dict[str, str] = {}
+        facts = {"parent": parent.uuid} if parent is not None else {}
         if parent_run_id is not None:
-            parent = {"parent_run_id": parent_run_id}
-        elif nested and current is not None:
-            parent = {"parent": current.uuid}
+            facts = {"parent_run_id": parent_run_id}
         run = open_run(
-            name, settings, experiment=experiment, tags=tags, description=description, strict=strict, facts=parent
+            name, settings, experiment=experiment, tags=tags, description=description, strict=strict, facts=facts
         )
     remember(run)
     return run
@@ -128,26 +131,54 @@ def open_run(
 
 def attach_run(path: str, name: str, settings: Settings, strict: bool) -> ActiveRun:
     """A run that another process started, written by this one too; its end stays the other's matter."""
+    known = run_in(path)
+    if known is not None:
+        return known
     run = ActiveRun(RunFolder(Path(path)), name, settings, strict=strict)
     run.join()
+    remember_attached(run)
+    finalize(run, run.journal.close).atexit = False
     return run
 
 
 def attach_inherited_run(path: str) -> ActiveRun | None:
     """The run that was open in the process that started this one; ``None`` when it has ended, or died."""
     folder = RunFolder(Path(path))
+    name, owner = folder.uuid, None
     try:
-        records = [record.body for record in read_journal(folder.journal) if record.body]
+        for record in read_journal(folder.journal):
+            if record.body and record.body["kind"] in ("start", "resume", "end"):
+                name = record.body.get("name", name)
+                owner = ProcessIdentity.from_json(record.body.get("process", ""))
     except StoreUnavailable:
         return None
-    starts = [body for body in records if body["kind"] in ("start", "resume", "end")]
-    if not starts or starts[-1]["kind"] == "end":
-        return None
-    owner = ProcessIdentity.from_json(starts[-1].get("process", ""))
     if owner is None or not owner.is_alive:
         return None
-    settings = Settings.load(read_json(folder.store.description).get("tracking_uri"))
-    return attach_run(path, str(starts[0].get("name", folder.uuid)), settings, strict=False)
+    return attach_run(path, name, _settings_of(folder.store), strict=False)
+
+
+def _refuse_a_second_run() -> None:
+    own = own_run()
+    if own is not None and own.is_owned:
+        raise ConflictError(
+            f"the run {own.name!r} is open already",
+            hint="end it first, or start a child of it: start_run(nested=True)",
+        )
+
+
+def _experiment_of(run: ActiveRun) -> str | None:
+    """The experiment of an open run, as its start says; by its id when the run was resumed."""
+    first = next(read_journal(run.folder.journal), None)
+    named = first.body.get("experiment") if first is not None and first.body else None
+    return named or Cursor.read(run.folder).experiment_id or None
+
+
+def _settings_of(store: StoreFolder) -> Settings:
+    """What leads to a store that another process uses; its folder does not hold the secrets, the environment may."""
+    settings = with_absolute_uris(Settings.load())
+    if StoreFolder.of(settings).path == store.path:
+        return settings
+    return Settings.load(read_json(store.description).get("tracking_uri"))
 
 
 def _new_run(name: str, settings: Settings, *, strict: bool) -> ActiveRun:
@@ -159,33 +190,54 @@ def _new_run(name: str, settings: Settings, *, strict: bool) -> ActiveRun:
 
 
 def _resume_as_told(run_id: str, settings: Settings, *, strict: bool) -> ActiveRun:
-    """Resume the run that the environment names, and name the variable when that is not possible."""
+    """Resume the run that the environment names, once, and name the variable when that is not possible."""
     try:
-        return _resume(run_id, settings, strict=strict)
-    except (NotFoundError, ConflictError) as error:
+        run = _resume(run_id, settings, strict=strict)
+    except (NotFoundError, ConflictError, StoreUnavailable) as error:
         raise type(error)(
             f"{_RESUME_VARIABLE}={run_id}: {error.message}", hint=f"unset {_RESUME_VARIABLE} to start a new run"
         ) from error
+    os.environ.pop(_RESUME_VARIABLE, None)
+    return run
 
 
 def _resume(run_id: str, settings: Settings, *, strict: bool) -> ActiveRun:
     """Open a run again: the journal that is still here, or a new one for a run of the store."""
-    store = StoreFolder.of(settings)
-    for folder in store.runs():
-        if run_id in (folder.uuid, (cursor := Cursor.read(folder)).run_id):
+    for folder in StoreFolder.of(settings).runs():
+        cursor = Cursor.read(folder)
+        if run_id and run_id in (folder.uuid, cursor.run_id):
+            if cursor.run_id and settings.tracking_uri.lower().startswith("sqlite"):  # where looking costs nothing
+                with suppress(StoreUnavailable):
+                    _find_in_store(cursor.run_id, settings)
             run = ActiveRun(folder, cursor.name or run_id, settings, strict=strict)
             run.know_params(_journaled_params(folder))
             return _begin(run, "resume", {})
+    found = _find_in_store(run_id, settings)
+    run = _new_run(found.name or run_id, settings, strict=strict)
+    run.know_params(found.params)
+    return _begin(run, "start", {"name": run.name, "run_id": run_id})
+
+
+def _find_in_store(run_id: str, settings: Settings) -> Run:
+    """The run that is to be resumed.
+
+    Raises:
+        NotFoundError: There is none.
+        ConflictError: It is deleted.
+    """
     from agentnn.stores.base import open_store
 
-    found = open_store(settings).find_runs([run_id])
+    store = open_store(settings)
+    try:
+        found = store.find_runs([run_id])
+    finally:
+        if hasattr(store, "close"):
+            store.close()
     if not found:
-        raise NotFoundError(f"there is no run {run_id} to resume", hint="agentnn run list")
+        raise NotFoundError(f"there is no run {run_id!r} to resume", hint="agentnn run list")
     if found[0].lifecycle_stage != "active":
         raise ConflictError(f"the run {run_id} is deleted", hint=f"restore it: mlflow runs restore --run-id {run_id}")
-    run = _new_run(found[0].name or run_id, settings, strict=strict)
-    run.know_params(found[0].params)
-    return _begin(run, "start", {"name": run.name, "run_id": run_id})
+    return found[0]
 
 
 def _begin(run: ActiveRun, kind: str, facts: dict[str, Any]) -> ActiveRun:
@@ -195,7 +247,7 @@ def _begin(run: ActiveRun, kind: str, facts: dict[str, Any]) -> ActiveRun:
             f"the journal {run.journal.path} can't be written: {run.journal.problem}", hint="make room on the disk"
         )
     run.open_here()
-    ensure_sender(run.folder.store, run.settings)
+    ensure_sender(run.folder.store, run.settings, run.uuid)
     return run
 
 
