@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: quickstart test check bench bench-full readme clean
+.PHONY: quickstart test check bench bench-full bench-writing readme clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/agentnn quickstart
@@ -29,6 +29,11 @@ bench: $(VENV)/.installed-dev
 
 bench-full: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/run_all.py --full --python "$$($(BIN)/python benchmarks/install_wheel.py)"
+
+# Beside wandb, Aim, Trackio and TensorBoard, in an environment of their own (2 GB).
+bench-writing: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/install_peers.py
+	$(BIN)/python benchmarks/run_all.py --small --part writing
 
 $(VENV)/.installed: $(INPUTS)
 	$(PYTHON) -m venv $(VENV)
