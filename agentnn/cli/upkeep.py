@@ -98,9 +98,7 @@ def doctor(
     emit(findings_view(diagnosis.findings), output, formulas=keep_formulas)
     _say_what_waits_elsewhere(manager.settings)
     if fix and dry_run:
-        note(
-            f"nothing was changed; without --dry-run it would repair {_fixable(diagnosis)} of {len(diagnosis.findings)}"
-        )
+        note(f"nothing was changed; {_fixable(diagnosis)} of {len(diagnosis.findings)} findings would be repaired")
     if diagnosis.error is not None:
         raise diagnosis.error
     if diagnosis.remaining:

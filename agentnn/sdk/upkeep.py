@@ -96,4 +96,4 @@ class Upkeep(StoreAccess):
         """
         from agentnn.tracking.doctor import diagnose
 
-        return diagnose(self.settings, fix=fix, named=runs)
+        return diagnose(self.settings, lambda: self._store, lambda: self._registry, fix=fix, named=runs)

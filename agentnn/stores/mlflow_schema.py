@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import sqlite3
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -36,27 +38,39 @@ def ensure_schema(settings: Settings) -> None:
     uri = settings.tracking_uri
     dialect = uri.lower().partition(":")[0].partition("+")[0]
     if dialect == "sqlite":
-        _ensure_sqlite(sqlite_path(uri), settings)
+        with mlflow_call(settings, read=False):
+            _ensure_sqlite(sqlite_path(uri))
     elif dialect in ("postgresql", "mysql"):
         with mlflow_call(settings, read=False), _advisory_lock(uri, dialect):
             _make_tables(uri)
 
 
-def _ensure_sqlite(path: Path, settings: Settings) -> None:
+def _ensure_sqlite(path: Path) -> None:
     if _is_there(path):
+        _undo_half_a_write(path)
         return
     with _locked(path.parent):
         if _is_there(path):
             return
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        mark = f".{path.name}.agentnn-"
+        for left in path.parent.iterdir():  # by a process that was killed: who makes one holds the lock
+            if left.name.startswith(mark):
+                shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=mark, dir=path.parent) as scratch:
             made = Path(scratch, path.name)
-            with mlflow_call(settings, read=False):
-                _make_tables(f"sqlite:///{quote(str(made))}")
+            _make_tables(f"sqlite:///{quote(str(made))}")
             if path.exists():  # an empty file
                 made.replace(path)
             else:
                 with suppress(FileExistsError):  # somebody without our lock was faster
                     path.hardlink_to(made)
+
+
+def _undo_half_a_write(path: Path) -> None:
+    """Let SQLite roll back what a killed process left; it does so for whoever may write, and only for them."""
+    if path.with_name(f"{path.name}-journal").exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA schema_version")
 
 
 def _is_there(path: Path) -> bool:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, StoreUnavailable
 from agentnn.records import Metric
 from agentnn.stores.artifacts import local_folder
-from agentnn.stores.destination import check_destination
 from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
 from agentnn.stores.mlflow_schema import ensure_schema
@@ -46,7 +45,6 @@ class MlflowWriter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        check_destination(settings)
         ensure_schema(settings)
         check_before_writing(settings.tracking_uri)
         self._client: MlflowClient = make_client(settings.tracking_uri, settings, read=False)

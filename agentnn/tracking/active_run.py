@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from agentnn.errors import AgentNNError, ConflictError, StoreUnavailable, UsageError
@@ -22,6 +23,7 @@ from agentnn.tracking.sender_control import ensure_sender, is_sender_running, se
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
 
     from agentnn.settings import Settings
@@ -42,10 +44,10 @@ DOWN_TIMEOUT_S = 2.0
 
 
 class _Patience:
-    """What is left of the time that this process waits for a store that can't be used.
+    """What is left of the time that this process waits for a store while it can't be used.
 
-    Its runs share it: that a hundred of them end while the store is down must not take a hundred times as long. It is
-    whole again once something was delivered.
+    All runs of the store share it: that a hundred of them end while it is down must not take a hundred times as long.
+    It is whole again once something was delivered.
     """
 
     def __init__(self) -> None:
@@ -60,7 +62,9 @@ class _Patience:
             self.left = max(0.0, self.left - (time.monotonic() - started))
 
 
-_patience = _Patience()
+@cache
+def _patience_with(store: Path) -> _Patience:
+    return _Patience()
 
 
 class ActiveRun(FileRecorder):
@@ -225,13 +229,15 @@ class ActiveRun(FileRecorder):
     def _deliver(self, *, in_a_hurry: bool) -> None:
         try:
             self._call_sender()
-            _patience.spend(lambda left: self._delivered.wait(left if in_a_hurry else END_TIMEOUT_S, left))
+            _patience_with(self.folder.store.path).spend(
+                lambda left: self._delivered.wait(left if in_a_hurry else END_TIMEOUT_S, left)
+            )
         except OSError as error:  # no process, no memory, no descriptor: what was logged is on the disk all the same
             _log.warning("no sender could be reached: %s", error)
 
     def _enter_mlflow(self) -> None:
         try:
-            _patience.spend(self._wait_for_run_id)
+            _patience_with(self.folder.store.path).spend(self._wait_for_run_id)
             why = self._delivered.problem().message
         except OSError as error:  # no process, no memory, no descriptor
             why = str(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.records import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agentnn.tracking.journal import Record
 
@@ -118,3 +118,61 @@ def gather(records: Iterable[Record]) -> Iterator[Batch | Event | Damage]:
         batch.end = record.end
     if batch is not None:
         yield batch
+
+
+def requests(batch: Batch) -> Iterator[Batch]:
+    """A batch as requests that MLflow takes: one, but for single calls with more than fits."""
+    texts = sum(len(key) + 4 * len(value) for each in (batch.params, batch.tags) for key, value in each.items())
+    most_texts = max(len(batch.params), len(batch.tags))
+    total = len(batch.points) + len(batch.params) + len(batch.tags)
+    if total <= MOST_POINTS and most_texts <= MOST_TEXTS and texts <= MOST_TEXT_BYTES:
+        if total:
+            yield batch
+        return
+    for start in range(0, len(batch.points), MOST_POINTS):
+        yield Batch(batch.end, points=batch.points[start : start + MOST_POINTS])
+    for part in _chunks(batch.params):
+        yield Batch(batch.end, params=part)
+    for part in _chunks(batch.tags):
+        yield Batch(batch.end, tags=part)
+
+
+def _chunks(texts: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    chunk: dict[str, str] = {}
+    size = 0
+    for key, value in texts.items():
+        if chunk and (len(chunk) == MOST_TEXTS or size + 4 * len(value) > MOST_TEXT_BYTES):
+            yield chunk
+            chunk, size = {}, 0
+        chunk[key] = value
+        size += len(key) + 4 * len(value)
+    if chunk:
+        yield chunk
+
+
+def halves(batch: Batch) -> Iterator[Batch]:
+    """A refused request in parts: each kind alone, then each in halves; itself when it holds one thing."""
+    kinds = [
+        *([Batch(batch.end, points=batch.points)] if batch.points else []),
+        *([Batch(batch.end, params=batch.params)] if batch.params else []),
+        *([Batch(batch.end, tags=batch.tags)] if batch.tags else []),
+    ]
+    if len(kinds) != 1:
+        yield from kinds
+        return
+    if len(batch.points) > 1:
+        middle = len(batch.points) // 2
+        yield Batch(batch.end, points=batch.points[:middle])
+        yield Batch(batch.end, points=batch.points[middle:])
+        return
+    if len(batch.params) > 1:
+        yield from (Batch(batch.end, params=part) for part in _half_texts(batch.params))
+    elif len(batch.tags) > 1:
+        yield from (Batch(batch.end, tags=part) for part in _half_texts(batch.tags))
+    else:
+        yield batch
+
+
+def _half_texts(texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    items, middle = list(texts.items()), len(texts) // 2
+    return dict(items[:middle]), dict(items[middle:])

@@ -1,42 +1,32 @@
-"""One run's way from its journal into the store, exactly once.
-
-The cursor moves after the store has answered. When an answer is lost, or a sender died before it could write the cursor
-down, the next batch may be in the store already, whole or in part: it is compared with what the store holds, and only
-what is missing is sent. MLflow's SQL stores would drop a point that is there twice, its file store would not.
-"""
+"""One run's way from its journal into the store, record by record; the cursor moves after the store has answered."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
-import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import (
     AgentNNError,
-    ConflictError,
     CorruptDataError,
-    NotFoundError,
     StoreUnavailable,
-    UnsafeError,
     UsageError,
 )
-from agentnn.records import PARENT_TAG, Metric
-from agentnn.stores.mlflow_writer import LONGEST_PARAM, LONGEST_TAG, UUID_TAG
-from agentnn.tracking.batches import MOST_POINTS, MOST_TEXT_BYTES, MOST_TEXTS, Batch, Damage, Event, gather
+from agentnn.records import PARENT_TAG
+from agentnn.stores.mlflow_writer import UUID_TAG
+from agentnn.tracking.batches import Batch, Damage, Event, gather
 from agentnn.tracking.delivered import Cursor
 from agentnn.tracking.journal import read_journal
 from agentnn.tracking.process_identity import ProcessIdentity
 from agentnn.tracking.state import open_private
+from agentnn.tracking.value_delivery import REFUSALS, ValueDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from agentnn.stores.mlflow_writer import MlflowWriter
     from agentnn.tracking.state import RunFolder
@@ -48,8 +38,6 @@ HEARTBEAT_TAG = "agentnn.heartbeat"
 MISSING_PARENT_TAG = "agentnn.missing_parent"
 
 HEARTBEAT_S = 60.0
-_REFUSALS = (UsageError, ConflictError, NotFoundError, UnsafeError)
-_LONGEST = {"params": LONGEST_PARAM, "tags": LONGEST_TAG}
 
 
 class RunDelivery:
@@ -68,8 +56,9 @@ class RunDelivery:
         self.cursor = Cursor.read(folder)
         self.cursor.problem = None  # a new sender tries again
         self._writer = writer
-        self._unsure = folder.cursor.exists()
         self._letters: list[str] = []
+        self._values = ValueDelivery(writer, self.cursor, self._bury)
+        self._values.unsure = folder.cursor.exists()
         self.answered = 0
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
 
@@ -85,8 +74,10 @@ class RunDelivery:
 
     def has_living_writers(self) -> bool:
         """Whether a process that writes the run is alive; what has not said so yet counts as alive."""
-        found = [ProcessIdentity.from_json(text) for text in self.cursor.writers]
-        return not found or any(one is not None and one.is_here and one.is_alive for one in found)
+        living = [text for text in self.cursor.writers if _is_alive(text)]
+        if self.cursor.writers:  # workers come and go by the thousand; the first is the run's own process
+            self.cursor.writers = list(dict.fromkeys([self.cursor.writers[0], *living]))
+        return bool(living) or not self.cursor.writers
 
     def is_over(self, kept_s: float) -> bool:
         """Whether everything is delivered and nothing can follow.
@@ -119,7 +110,7 @@ class RunDelivery:
                 self._deliver_piece(piece)
                 self._move_to(piece.end)
             except (StoreUnavailable, CorruptDataError):
-                self._unsure = True
+                self._values.unsure = True
                 raise
             if isinstance(piece, Event) and "copy" in piece.body and not self._letters:
                 shutil.rmtree(self._copy(piece.body).parent, ignore_errors=True)
@@ -148,7 +139,7 @@ class RunDelivery:
 
     def _deliver_piece(self, piece: Batch | Event | Damage) -> None:
         if isinstance(piece, Batch):
-            self._send(piece)
+            self._values.send(piece)
         elif isinstance(piece, Damage):
             self._set_apart(piece)
         else:
@@ -181,7 +172,7 @@ class RunDelivery:
         elif not self.cursor.run_id:
             self._create(body)
         if body.get("tags"):
-            self._send(Batch(0, tags=dict(body["tags"])))
+            self._values.send(Batch(0, tags=dict(body["tags"])))
 
     def _on_resume(self, body: dict[str, Any]) -> None:
         self._remember_writer(body)
@@ -256,7 +247,7 @@ class RunDelivery:
             return {}
         try:
             self._writer.experiment_of(body["parent_run_id"])
-        except _REFUSALS:
+        except REFUSALS:
             return {MISSING_PARENT_TAG: body["parent_run_id"]}
         return {PARENT_TAG: body["parent_run_id"]}
 
@@ -269,87 +260,18 @@ class RunDelivery:
         if self.cursor.not_finite:
             tags[NOT_FINITE_TAG] = json.dumps(self.cursor.not_finite)
         if tags:
-            self._send(Batch(0, tags=tags))
+            self._values.send(Batch(0, tags=tags))
         self._writer.terminate(self.cursor.run_id, status, end_time)
         self.cursor.status = status
-
-    # --- values
-
-    def _send(self, batch: Batch) -> None:
-        self._note_not_finite(batch.points)
-        batch.params = self._shortened("params", batch.params)
-        batch.tags = self._shortened("tags", batch.tags)
-        if self._unsure:
-            self._leave_out_what_is_there(batch)
-        for name, value in batch.conflicts:
-            self._bury({"kind": "params", "values": {name: value}}, f"the param {name!r} has another value already")
-        for request in _requests(batch):
-            self._request(request)
-        self.cursor.points += len(batch.points)
-
-    def _leave_out_what_is_there(self, batch: Batch) -> None:
-        """After a lost answer: what is in the store already is not sent again, nor what contradicts it."""
-        missing = self._missing(batch.points)
-        self._unsure = len(missing) < len(batch.points)
-        batch.points = missing
-        there = self._writer.params(self.cursor.run_id) if batch.params else {}
-        batch.conflicts += [(name, value) for name, value in batch.params.items() if there.get(name, value) != value]
-        batch.params = {name: value for name, value in batch.params.items() if name not in there}
-
-    def _request(self, request: Batch) -> None:
-        try:
-            self._writer.log_batch(self.cursor.run_id, request.points, request.params, request.tags)
-        except _REFUSALS as error:
-            request.points = self._missing(request.points)
-            parts = list(_halves(request))
-            if len(parts) == 1:
-                self._bury(_as_body(request), str(error))
-            for part in parts if len(parts) > 1 else ():
-                self._request(part)
-
-    def _missing(self, points: Sequence[Metric]) -> list[Metric]:
-        """Those of the points that the store does not have."""
-        there: Counter[tuple[str, int, int, float | str]] = Counter()
-        for key in {point.key for point in points}:
-            try:
-                there.update(_comparable(point) for point in self._writer.history(self.cursor.run_id, key))
-            except NotFoundError:
-                continue
-        missing = []
-        for point in points:
-            if there[_comparable(point)] > 0:
-                there[_comparable(point)] -= 1
-            else:
-                missing.append(point)
-        return missing
-
-    def _note_not_finite(self, points: Sequence[Metric]) -> None:
-        found = {point.key for point in points if not math.isfinite(point.value)}
-        if not found.issubset(self.cursor.not_finite):
-            self.cursor.not_finite = sorted({*found, *self.cursor.not_finite})
-
-    def _shortened(self, kind: str, texts: Mapping[str, str]) -> dict[str, str]:
-        """Texts as the store can keep them; those that it can't keep whole become files of the run, and say so."""
-        kept = {}
-        for key, text in texts.items():
-            clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
-            if clean == text and len(text) <= _LONGEST[kind]:
-                kept[key] = text
-                continue
-            target = f"agentnn/{kind}/{key.replace('/', '_')}.txt"
-            mark = f"… [whole text: artifact {target}]"
-            kept[key] = clean[: _LONGEST[kind] - len(mark)] + mark
-            with tempfile.TemporaryDirectory() as scratch:
-                file = Path(scratch, Path(target).name)
-                file.write_bytes(text.encode("utf-8", "surrogatepass"))
-                self._writer.put_file(self.cursor.run_id, file, target)
-        return kept
 
     # --- files, and what can't be delivered
 
     def _copy(self, body: dict[str, Any]) -> Path:
         """Where the copy of a logged file waits; it is removed once delivered, so it must be one of ours."""
-        return self.folder.files / Path(body["copy"]).parent.name / Path(body["copy"]).name
+        folder, name = Path(body["copy"]).parts
+        if {folder, name} & {"..", "/"}:
+            raise UsageError(f"{body['copy']} is not in {self.folder.files}")
+        return self.folder.files / folder / name
 
     def _put(self, files: Sequence[tuple[Path, str]], body: dict[str, Any]) -> None:
         try:
@@ -357,7 +279,7 @@ class RunDelivery:
                 if not source.is_file():
                     raise UsageError(f"{source} is not there any more")
                 self._writer.put_file(self.cursor.run_id, source, target)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             self._bury(body, str(error))
 
     def _bury(self, body: dict[str, Any], reason: str) -> None:
@@ -374,78 +296,9 @@ class ParentNotReady(AgentNNError):
     """A child's turn came before its parent's."""
 
 
-def _requests(batch: Batch) -> Iterator[Batch]:
-    """A batch as requests that MLflow takes: one, but for single calls with more than fits."""
-    texts = sum(len(key) + 4 * len(value) for each in (batch.params, batch.tags) for key, value in each.items())
-    most_texts = max(len(batch.params), len(batch.tags))
-    total = len(batch.points) + len(batch.params) + len(batch.tags)
-    if total <= MOST_POINTS and most_texts <= MOST_TEXTS and texts <= MOST_TEXT_BYTES:
-        if total:
-            yield batch
-        return
-    for start in range(0, len(batch.points), MOST_POINTS):
-        yield Batch(batch.end, points=batch.points[start : start + MOST_POINTS])
-    for part in _chunks(batch.params):
-        yield Batch(batch.end, params=part)
-    for part in _chunks(batch.tags):
-        yield Batch(batch.end, tags=part)
-
-
-def _chunks(texts: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    chunk: dict[str, str] = {}
-    size = 0
-    for key, value in texts.items():
-        if chunk and (len(chunk) == MOST_TEXTS or size + 4 * len(value) > MOST_TEXT_BYTES):
-            yield chunk
-            chunk, size = {}, 0
-        chunk[key] = value
-        size += len(key) + 4 * len(value)
-    if chunk:
-        yield chunk
-
-
-def _halves(batch: Batch) -> Iterator[Batch]:
-    """A refused request in parts: each kind alone, then each in halves; itself when it holds one thing."""
-    kinds = [
-        *([Batch(batch.end, points=batch.points)] if batch.points else []),
-        *([Batch(batch.end, params=batch.params)] if batch.params else []),
-        *([Batch(batch.end, tags=batch.tags)] if batch.tags else []),
-    ]
-    if len(kinds) != 1:
-        yield from kinds
-        return
-    if len(batch.points) > 1:
-        middle = len(batch.points) // 2
-        yield Batch(batch.end, points=batch.points[:middle])
-        yield Batch(batch.end, points=batch.points[middle:])
-        return
-    if len(batch.params) > 1:
-        yield from (Batch(batch.end, params=part) for part in _half_texts(batch.params))
-    elif len(batch.tags) > 1:
-        yield from (Batch(batch.end, tags=part) for part in _half_texts(batch.tags))
-    else:
-        yield batch
-
-
-def _half_texts(texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    items, middle = list(texts.items()), len(texts) // 2
-    return dict(items[:middle]), dict(items[middle:])
-
-
-def _as_body(batch: Batch) -> dict[str, Any]:
-    if batch.points:
-        return {"kind": "metrics", "values": [point.to_dict() for point in batch.points]}
-    return {"kind": "params", "values": batch.params} if batch.params else {"kind": "tags", "values": batch.tags}
-
-
-def _comparable(point: Metric) -> tuple[str, int, int, float | str]:
-    """A point as every store gives it back: SQL keeps infinity as the largest float, and NaN equals nothing."""
-    value: float | str = point.value
-    if math.isnan(point.value):
-        value = "nan"
-    elif math.isinf(point.value):
-        value = math.copysign(sys.float_info.max, point.value)
-    return point.key, point.step, point.timestamp, value
+def _is_alive(identity: str) -> bool:
+    process = ProcessIdentity.from_json(identity)
+    return process is not None and process.is_here and process.is_alive
 
 
 def _files_in(folder: Path, target: str) -> list[tuple[Path, str]]:

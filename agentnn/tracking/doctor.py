@@ -11,7 +11,6 @@ from agentnn.errors import AgentNNError, StoreUnavailable, UsageError
 from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import find_run
 from agentnn.settings import redact
-from agentnn.stores.base import open_registry, open_store
 from agentnn.stores.mlflow_client import check_before_writing
 from agentnn.stores.mlflow_writer import MlflowWriter
 from agentnn.stores.sqlite_file import schema_revision, sqlite_path
@@ -25,17 +24,27 @@ from agentnn.tracking.store_checks import Survey, version_findings
 from agentnn.tracking.waiting import find_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from agentnn.settings import Settings
+    from agentnn.stores.base import ModelRegistry, TrackingStore
     from agentnn.tracking.state import RunFolder
 
 
-def diagnose(settings: Settings, *, fix: bool = False, named: Sequence[str] = ()) -> Diagnosis:
+def diagnose(
+    settings: Settings,
+    store: Callable[[], TrackingStore],
+    registry: Callable[[], ModelRegistry],
+    *,
+    fix: bool = False,
+    named: Sequence[str] = (),
+) -> Diagnosis:
     """Look for what is wrong, and repair what can be repaired.
 
     Args:
         settings: Name the store.
+        store: Opens it; called after what waits for it was delivered, since it may not be there before.
+        registry: Opens the registry.
         fix: Repair; without it nothing is changed.
         named: Look at these runs and those nested in them only, and take them for agentnn's own.
 
@@ -43,7 +52,7 @@ def diagnose(settings: Settings, *, fix: bool = False, named: Sequence[str] = ()
         NotFoundError: One of these runs is neither on this machine nor in the store.
         StoreUnavailable: It is not on this machine, and the store can't be asked.
     """
-    doctor = _Doctor(settings, fix=fix, named=named)
+    doctor = _Doctor(settings, store, registry, fix=fix, named=named)
     findings = [*doctor.look_at_journals(), *doctor.look_at_store()]
     return Diagnosis(
         store=redact(settings.tracking_uri, settings.secrets.values()),
@@ -65,8 +74,18 @@ class _Doctor:
         error: The first thing that stood in the way of a look or a repair.
     """
 
-    def __init__(self, settings: Settings, *, fix: bool, named: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Callable[[], TrackingStore],
+        registry: Callable[[], ModelRegistry],
+        *,
+        fix: bool,
+        named: Sequence[str],
+    ) -> None:
         self._settings = with_absolute_uris(settings)
+        self._store = store
+        self._registry = registry
         self._fix = fix
         self._named = named
         self.folder = StoreFolder.of(self._settings)
@@ -80,22 +99,24 @@ class _Doctor:
     def look_at_journals(self) -> list[Finding]:
         """What is wrong with what waits on this machine, what was repaired of it first."""
         found = list(journal_findings(self._folders(), self._settings))
-        fixed = [one for one in self._repaired(found) if one.fixed]
-        if fixed:
+        if self._fix:
+            fixed = [one for one in self._repaired(found) if one.fixed]
             found = [*fixed, *journal_findings(self._folders(), self._settings)]
         self._dead_here = {one.run_id for one in found if one.run_id and one.check == "dead-process"}
         return found
 
     def look_at_store(self) -> list[Finding]:
         """What is wrong with the store."""
-        found = list(self._schema_findings())
+        found: list[Finding] = []
         try:
-            return [*found, *self._repaired(self._store_findings())]
+            found += self._schema_findings()
+            found += self._repaired(self._store_findings())
         except AgentNNError as error:
             if any(one.check == "schema" for one in found) and isinstance(error, UsageError):
                 return found  # that is why
             self.error = self.error or error
-            return [*found, Finding("store", error.message, error.hint)]
+            found.append(Finding("store", error.message, error.hint))
+        return found
 
     def _schema_findings(self) -> Iterator[Finding]:
         """Whether MLflow could write to a SQLite database as it is."""
@@ -104,8 +125,8 @@ class _Doctor:
         path = sqlite_path(self._settings.tracking_uri)
         if not path.exists():
             return
+        self.schema = schema_revision(path)
         try:
-            self.schema = schema_revision(path)
             check_before_writing(self._settings.tracking_uri)
         except UsageError as error:
             yield Finding("schema", error.message, error.hint)
@@ -113,12 +134,12 @@ class _Doctor:
             yield Finding("store", error.message, error.hint, "notice")
 
     def _store_findings(self) -> Iterator[Finding]:
-        store = open_store(self._settings)
+        store = self._store()
         survey = Survey(store, self._settings)
         journaled = {Cursor.read(folder).run_id for folder in self.folder.runs()}
-        told = survey.with_children(
-            self._told | {Cursor.read(folder).run_id for folder in self._folders() if self._named}
-        )
+        if self._named:
+            self._told |= {run_id for folder in self._folders() if (run_id := Cursor.read(folder).run_id)}
+        told = survey.with_children(self._told)
         dead = DeadRuns(store, self._open_writer, told=told, dead_here=self._dead_here)
         found = [
             *dead.find(run for run in survey.running if run.run_id not in journaled),
@@ -126,19 +147,19 @@ class _Doctor:
             *survey.findings,
         ]
         yield from (one for one in found if not self._named or one.run_id in told)
-        yield from version_findings(open_registry(self._settings), store, self._settings, told if self._named else None)
+        yield from version_findings(self._registry(), store, self._settings, told if self._named else None)
 
-    def _repaired(self, findings: Iterable[Finding]) -> list[Finding]:
+    def _repaired(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """The findings, after the repair of those that can be repaired, where that is wanted."""
-        found = list(findings)
-        for index, one in enumerate(found):
-            if self._fix and one.is_fixable:
-                try:
-                    found[index] = one.repaired()
-                except AgentNNError as error:
-                    self.error = self.error or error
-                    found[index] = replace(one, problem=f"{one.problem}; not repaired: {error.message}")
-        return found
+        for one in findings:
+            if not (self._fix and one.is_fixable):
+                yield one
+                continue
+            try:
+                yield one.repaired()
+            except AgentNNError as error:
+                self.error = self.error or error
+                yield replace(one, problem=f"{one.problem}; not repaired: {error.message}")
 
     def _folders(self) -> list[RunFolder]:
         """The runs with a journal that are looked at."""
@@ -149,4 +170,4 @@ class _Doctor:
         ]
 
     def _find(self, text: str) -> str:
-        return find_run(text, open_store(self._settings), lambda: open_registry(self._settings), RunQuery()).run_id
+        return find_run(text, self._store(), self._registry, RunQuery()).run_id

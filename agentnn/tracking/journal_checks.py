@@ -5,23 +5,25 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from agentnn.errors import StoreUnavailable
 from agentnn.tracking.delivered import Cursor
 from agentnn.tracking.findings import Finding
 from agentnn.tracking.journal import read_journal
 from agentnn.tracking.process_identity import ProcessIdentity
 from agentnn.tracking.sender_control import sender_status
 from agentnn.tracking.syncing import sync
-from agentnn.tracking.waiting import first_record, how_to_discard, in_records, is_open, standing
+from agentnn.tracking.waiting import first_record, how_to_discard, in_records, is_at_work, is_open, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agentnn.settings import Settings
+    from agentnn.tracking.sender_control import SenderStatus
     from agentnn.tracking.state import RunFolder
 
 
 def journal_findings(folders: Sequence[RunFolder], settings: Settings) -> Iterator[Finding]:
-    """What is wrong with runs that have a journal; what a sender is about to deliver or to close is in order.
+    """What is wrong with runs that have a journal; what a sender is about to deliver is in order.
 
     Args:
         folders: The runs.
@@ -30,30 +32,33 @@ def journal_findings(folders: Sequence[RunFolder], settings: Settings) -> Iterat
     if not folders:
         return
     status = sender_status(folders[0].store)
-    is_at_work = status.state in ("starting", "delivering")
     for folder in folders:
-        cursor = Cursor.read(folder)
-        stands = standing(folder, cursor, problem=status.problem)
-        experiment = first_record(folder).get("experiment")
-        finding = partial(Finding, run_id=cursor.run_id or None, run=stands.name, experiment=experiment)
-        deliver = partial(_deliver, settings, folder.uuid)
-        waits = f"{in_records(stands.waiting)} wait on this machine"
-        if stands.problem is None and is_at_work:
-            pass
-        elif died := _dead_writer(folder, cursor):
-            problem = f"process {died.pid} on {died.host} ended without closing the run; {waits}"
-            yield finding("dead-process", problem, "deliver what waits, and close it as FAILED", action=deliver)
-        elif stands.waiting:
-            why = f": {stands.problem.message}" if stands.problem else ""
-            yield finding("waiting", f"{waits}{why}", "deliver them: agentnn run sync", action=deliver)
-        if stands.damaged:
-            problem = f"{in_records(stands.damaged)} can't be read, and are kept in {folder.damaged}"
-            yield finding("damaged", problem, how_to_discard(stands))
-        if stands.refused:
-            keys = ", ".join(stands.refused_keys)
-            what = f"{in_records(stands.refused)} for good ({keys})"
-            problem = f"the store refused {what}; kept in {folder.dead_letters}"
-            yield finding("refused", problem, how_to_discard(stands))
+        try:
+            yield from list(_of_run(folder, status, settings))
+        except StoreUnavailable:
+            if folder.journal.exists():
+                raise  # else it was delivered and removed just now
+
+
+def _of_run(folder: RunFolder, status: SenderStatus, settings: Settings) -> Iterator[Finding]:
+    cursor = Cursor.read(folder)
+    stands = standing(folder, cursor, problem=status.problem)
+    experiment = first_record(folder).get("experiment")
+    finding = partial(Finding, run_id=cursor.run_id or None, run=stands.name, experiment=experiment)
+    deliver = partial(_deliver, settings, folder.uuid)
+    waits = f"{in_records(stands.waiting)} wait on this machine"
+    if died := _dead_writer(folder, cursor):
+        problem = f"process {died.pid} on {died.host} ended without closing the run; {waits}"
+        yield finding("dead-process", problem, "deliver what waits, and close it as FAILED", action=deliver)
+    elif stands.waiting and (stands.problem or not is_at_work(status)):
+        why = f": {stands.problem.message}" if stands.problem else ""
+        yield finding("waiting", f"{waits}{why}", "deliver them: agentnn run sync", action=deliver)
+    if stands.damaged:
+        problem = f"{in_records(stands.damaged)} can't be read, and are kept in {folder.damaged}"
+        yield finding("damaged", problem, how_to_discard(stands))
+    if stands.refused:
+        what = f"{in_records(stands.refused)} for good ({', '.join(stands.refused_keys)})"
+        yield finding("refused", f"the store refused {what}; kept in {folder.dead_letters}", how_to_discard(stands))
 
 
 def _dead_writer(folder: RunFolder, cursor: Cursor) -> ProcessIdentity | None:

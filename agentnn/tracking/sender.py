@@ -211,6 +211,7 @@ class SenderProcess:
         self._pipe = _open_pipe(store)
         self._pace = Pace()
         self._urgent: set[str] = set()
+        self._all_urgent = False
         self._stop = False
         self._idle_s = float(os.environ.get("AGENTNN_SENDER_IDLE_S", IDLE_S))
 
@@ -255,6 +256,9 @@ class SenderProcess:
         """Deliver what is waited for, and the rest when its turn is; whether there is more to do at once."""
         self._sender.sync_files()
         progress = False
+        if self._all_urgent:
+            self._urgent |= self._sender.waiting()
+            self._all_urgent = False
         if self._urgent:
             progress = self._sender.deliver(self._urgent)
             self._urgent &= self._sender.waiting()
@@ -274,8 +278,9 @@ class SenderProcess:
         ready, _, _ = select.select([self._pipe], [], [], seconds)
         if ready:
             with suppress(BlockingIOError):
-                asked = os.read(self._pipe, 4096).decode("ascii", "replace").split("\n")
-                self._urgent |= set(filter(None, asked)) or self._sender.waiting()
+                asked = set(filter(None, os.read(self._pipe, 4096).decode("ascii", "replace").split("\n")))
+                self._urgent |= asked
+                self._all_urgent |= not asked
         return bool(ready)
 
     def _say(self, state: str, problem: Problem | None = None) -> None:

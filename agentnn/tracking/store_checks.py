@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from agentnn.errors import NotFoundError
@@ -93,7 +94,7 @@ class Survey:
         if run.status == "RUNNING":
             self.running.append(run)
         if keys := _not_finite_keys(run):
-            look = f"it never counts as best; to see when: agentnn run history {run.run_id} -m {keys[0]!r}"
+            look = f"it never counts as best; to see when: agentnn run history {run.run_id} -m {quote(keys[0])}"
             self.findings.append(Finding.of_run("non-finite", run, f"NaN or infinite: {', '.join(keys)}", look))
         if missing := _missing_files(run):
             restore = "restore the files, or move them back"

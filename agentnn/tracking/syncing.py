@@ -31,12 +31,14 @@ from agentnn.tracking.state import StoreFolder, read_json
 from agentnn.tracking.waiting import SyncedRun, find_folders, first_record, is_open, is_written, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agentnn.settings import Settings
     from agentnn.tracking.state import RunFolder
 
 _NAP_S = 0.05
+_URGE_S = 0.25
+_MOST_URGED = 50
 _START_S = 20.0
 _MOST_STARTS = 3
 _PATIENCE_S = 300.0
@@ -88,6 +90,15 @@ def sync(
     return delivery.standing()
 
 
+def end_sender(store: StoreFolder) -> None:
+    """Have the sender leave when it has done what it is at; what it had given up, the next one tries again."""
+    pid = int(read_json(store.status).get("pid", 0))
+    asked = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    if "agentnn.tracking.sender" in asked.stdout:  # the number may be another process's by now
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
 @dataclass(slots=True)
 class _Goal:
     """A run that is waited for.
@@ -135,6 +146,7 @@ class _Delivery:
         self._goals: dict[str, _Goal] = {}
         self._starts = 0
         self._next_start = 0.0
+        self._next_urge = 0.0
         self._not_started: Problem | None = None
         self._done = -1
         self._moved = time.monotonic()
@@ -143,13 +155,15 @@ class _Delivery:
         """Wait until there is nothing more to wait for."""
         self._find()
         if self._goals:
-            self._have_all_tried()
-        while not all(self._is_settled(goal) for goal in self._goals.values()):
+            self._begin_afresh()
+        while unsettled := [goal for goal in self._goals.values() if not self._is_settled(goal)]:
             problem = self._problem()
             if problem is not None and not self._watch:
                 return
             progress(SyncProgress(self._done, sum(goal.size for goal in self._goals.values()), problem))
             self._keep_a_sender()
+            if problem is None:
+                self._urge(unsettled)
             time.sleep(_NAP_S)
             if self._watch:
                 self._find()
@@ -188,12 +202,20 @@ class _Delivery:
         if done != self._done:
             self._done, self._moved = done, time.monotonic()
 
-    def _have_all_tried(self) -> None:
-        """Wake the sender; one that has given up on the store or on a run begins afresh."""
-        if is_sender_running(self._store):
-            if sender_status(self._store).is_unavailable or any(goal.cursor.problem for goal in self._goals.values()):
-                _end_sender(self._store)
-            wake_sender(self._store)
+    def _begin_afresh(self) -> None:
+        """Have a sender that has given up on the store or on a run replaced by one that begins afresh."""
+        has_given_up = any(goal.cursor.problem for goal in self._goals.values())
+        if is_sender_running(self._store) and (has_given_up or sender_status(self._store).is_unavailable):
+            end_sender(self._store)
+
+    def _urge(self, goals: Sequence[_Goal]) -> None:
+        """Have runs delivered at once, but for those that go on and are only watched: a sender spares who trains."""
+        if time.monotonic() < self._next_urge:
+            return
+        self._next_urge = time.monotonic() + _URGE_S
+        for goal in goals[:_MOST_URGED]:
+            if not (self._watch and is_open(goal.cursor) and is_written(goal.cursor)):
+                wake_sender(self._store, goal.folder.uuid)
 
     def _keep_a_sender(self) -> None:
         if is_sender_running(self._store):
@@ -262,12 +284,3 @@ class _Delivery:
 def _parent_of(folder: RunFolder) -> RunFolder | None:
     parent = first_record(folder).get("parent")
     return folder.store.run(str(parent)) if parent else None
-
-
-def _end_sender(store: StoreFolder) -> None:
-    """Have the sender leave when it has done what it is at; what it had given up, the next one tries again."""
-    pid = int(read_json(store.status).get("pid", 0))
-    asked = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    if "agentnn.tracking.sender" in asked.stdout:  # the number may be another process's by now
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import AgentNNError, ConflictError, CorruptDataError, NotFoundError
+from agentnn.errors import AgentNNError, ConflictError, CorruptDataError, NotFoundError, StoreUnavailable
 from agentnn.tracking.delivered import Cursor
 from agentnn.tracking.journal import count_records, read_journal
 from agentnn.tracking.problem import Problem
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentnn.settings import Settings
+    from agentnn.tracking.sender_control import SenderStatus
 
 _SHORTEST_PREFIX = 4
 _SHOWN = 5
@@ -67,24 +69,15 @@ class SyncedRun:
         return {**asdict(self), "refused_keys": keys, "problem": problem, "folder": str(self.folder)}
 
 
-def waiting_runs(settings: Settings) -> list[SyncedRun]:
-    """The runs of a store that wait on this machine, or of which something was refused or is damaged.
-
-    Nothing is delivered, and nothing is changed.
-    """
-    store = StoreFolder.of(with_absolute_uris(settings))
-    problem = sender_status(store).problem
-    found = (standing(folder, Cursor.read(folder), problem=problem) for folder in store.runs())
-    return [one for one in found if one.is_of_note]
-
-
 def waiting_elsewhere(settings: Settings) -> dict[str, int]:
-    """How many runs wait on this machine for other stores, by the store's URI."""
+    """How many runs wait on this machine for other stores and are not being delivered, by the store's URI."""
     own = StoreFolder.of(with_absolute_uris(settings)).path
     found: dict[str, int] = {}
     for description in sorted(state_directory().glob("*/store.json")):
-        runs = StoreFolder(description.parent).runs() if description.parent != own else iter(())
-        waiting = sum(1 for folder in runs if count_records(folder.journal, Cursor.read(folder).offset))
+        store = StoreFolder(description.parent)
+        if store.path == own or is_at_work(sender_status(store)):
+            continue
+        waiting = sum(1 for folder in store.runs() if count_records(folder.journal, Cursor.read(folder).offset))
         if waiting:
             uri = str(read_json(description).get("tracking_uri"))
             found[uri] = found.get(uri, 0) + waiting
@@ -131,8 +124,15 @@ def standing(
 
 def first_record(folder: RunFolder) -> dict[str, Any]:
     """What a run's journal says first, which is how it started; empty when that can't be read."""
-    first = next(read_journal(folder.journal), None)
-    return first.body if first is not None and first.body else {}
+    with suppress(StoreUnavailable):
+        first = next(read_journal(folder.journal), None)
+        return first.body if first is not None and first.body else {}
+    return {}
+
+
+def is_at_work(status: SenderStatus) -> bool:
+    """Whether a sender is about to deliver."""
+    return status.state in ("starting", "delivering")
 
 
 def is_open(cursor: Cursor) -> bool:

@@ -7,8 +7,18 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.trainers import LONGEST_CALL_S, TIMED, Trainer, kept_run, kept_runs, kept_steps, store_folder, synced
-from faults.trainers import wait_until as until
+from faults.trainers import (
+    LONGEST_CALL_S,
+    TIMED,
+    Trainer,
+    kept_run,
+    kept_runs,
+    kept_steps,
+    store_folder,
+    synced,
+    wait_until,
+    watch_until,
+)
 from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
 from real_stores import end_senders
@@ -18,7 +28,7 @@ from agentnn.errors import StoreUnavailable
 from agentnn.records import Metric
 from agentnn.settings import Settings
 from agentnn.stores.mlflow_writer import MlflowWriter
-from agentnn.tracking.sender_control import sender_status, wake_sender
+from agentnn.tracking.sender_control import sender_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +63,11 @@ def proxy(mlflow_server: MlflowServer, state_dir: Path) -> Iterator[FaultyProxy]
         end_senders(state_dir)
 
 
+def state(uri: str) -> str:
+    """What the sender is at."""
+    return sender_status(store_folder(uri)).state
+
+
 def stop(trainer: Trainer, folder: Path) -> tuple[str, int]:
     """Let a trainer finish, whose calls must all have been short; the run's uuid and the number of its steps."""
     (folder / "stop").touch()
@@ -75,21 +90,17 @@ def assert_all_is_there(uri: str, uuid: str, steps: int) -> None:
 
 def test_training_goes_on_whatever_the_server_answers(proxy: FaultyProxy, mlflow_server: MlflowServer, tmp_path: Path):
     with Trainer(TRAIN_UNTIL_TOLD, uri=proxy.url, cwd=tmp_path) as trainer:
-        store = store_folder(proxy.url)
-        until(lambda: any("log-batch" in request.path for request in proxy.requests), "the first delivery")
         for mode in (*NO_ANSWER, *NOT_MLFLOWS_ANSWER):
             proxy.mode = "pass"
-            wake_sender(store)
-            until(lambda: sender_status(store).state == "delivering", "the recovery")
+            watch_until(proxy.url, lambda: state(proxy.url) == "delivering", "a delivery")
             proxy.mode = mode
-            until(lambda: sender_status(store).is_unavailable, f"a failure in the mode {mode}")
-        until(lambda: "training goes on, what it logs waits on this machine" in trainer.stderr, "the warning")
+            watch_until(proxy.url, lambda: state(proxy.url) == "unavailable", f"a failure in the mode {mode}")
+        wait_until(lambda: "training goes on, what it logs waits on this machine" in trainer.stderr, "the warning")
         proxy.mode = "pass"
-        wake_sender(store)
-        until(lambda: sender_status(store).state == "delivering", "the recovery")
+        watch_until(proxy.url, lambda: state(proxy.url) == "delivering", "a delivery")
         uuid, steps = stop(trainer, tmp_path)
     assert_all_is_there(mlflow_server.url, uuid, steps)
-    assert not store.run(uuid).dead_letters.exists()
+    assert not store_folder(proxy.url).run(uuid).dead_letters.exists()
 
 
 @pytest.mark.parametrize("mode", ["refuse", "status:503", "html"])
@@ -98,7 +109,7 @@ def test_a_run_that_is_never_delivered_ends_well_and_says_how_to_deliver_it(
 ):
     proxy.mode = mode
     with Trainer(TRAIN_UNTIL_TOLD, uri=proxy.url, cwd=tmp_path) as trainer:
-        until(lambda: sender_status(store_folder(proxy.url)).is_unavailable, "the sender's first try")
+        wait_until(lambda: state(proxy.url) == "unavailable", "the sender's first try")
         uuid, steps = stop(trainer, tmp_path)
         told = re.findall(r"(\d+) records of the run 'down' wait on this machine .*agentnn run sync", trainer.stderr)
     assert [int(count) for count in told] == [2 * steps + 3]
@@ -122,15 +133,13 @@ def test_a_strict_run_ends_with_an_error_when_it_could_not_be_delivered(mode: st
 def test_a_server_that_dies_and_comes_back_has_everything(start_server: Callable[..., MlflowServer], tmp_path: Path):
     server = start_server()
     with Trainer(TRAIN_UNTIL_TOLD, uri=server.url, cwd=tmp_path) as trainer:
-        store = store_folder(server.url)
-        until(lambda: sender_status(store).state == "delivering", "the first delivery")
+        watch_until(server.url, lambda: state(server.url) == "delivering", "the first delivery")
         for _ in range(2):
-            time.sleep(1)
+            time.sleep(0.5)
             server.kill()
-            until(lambda: sender_status(store).is_unavailable, "the failure")
+            watch_until(server.url, lambda: state(server.url) == "unavailable", "the failure")
             server.start()
-            wake_sender(store)
-            until(lambda: sender_status(store).state == "delivering", "the recovery")
+            watch_until(server.url, lambda: state(server.url) == "delivering", "the recovery")
         uuid, steps = stop(trainer, tmp_path)
     assert_all_is_there(server.url, uuid, steps)
 

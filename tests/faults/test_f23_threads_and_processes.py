@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.trainers import Trainer, kept_steps
+from faults.trainers import Trainer, kept_steps, wait_until
 from mlflow import MlflowClient
 from shared_store import copy_of, ended_run, runs_called, shared_state
 
@@ -51,7 +52,7 @@ def new_runs(uri: str) -> Callable[[], list[str | None]]:
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A name of this test's own for a run."""
-    return str(request.node.name)
+    return re.sub(r"\W+", "-", request.node.name)
 
 
 def train(script: str, uri: str, cwd: Path) -> list[str]:
@@ -76,7 +77,7 @@ def test_eight_threads_that_share_a_run_lose_nothing(uri: str, name: str, new_ru
         barrier.wait()
         for step in range(250):
             run.log_metric("shared", number, step * 8 + number)
-            run.log_metrics({f"own-{number}": step, "everybody's": number}, step)
+            run.log_metrics({f"own-{number}": step, "everybody": number}, step)
         run.log_param(f"param-{number}", number)
         run.set_tag(f"tag-{number}", number)
         run.log_text(str(number), f"{number}.txt")
@@ -88,7 +89,7 @@ def test_eight_threads_that_share_a_run_lose_nothing(uri: str, name: str, new_ru
     assert kept_steps(uri, run.run_id, "shared") == list(range(2000))
     for number in range(8):
         assert kept_steps(uri, run.run_id, f"own-{number}") == list(range(250))
-    everybody = MlflowClient(uri).get_metric_history(run.run_id, "everybody's")
+    everybody = MlflowClient(uri).get_metric_history(run.run_id, "everybody")
     assert sorted((one.step, one.value) for one in everybody) == [(s, float(n)) for s in range(250) for n in range(8)]
     assert kept.data.params == {f"param-{number}": str(number) for number in range(8)}
     assert {key: value for key, value in kept.data.tags.items() if key.startswith("tag-")} == {
@@ -410,22 +411,15 @@ def test_a_process_that_outlives_the_run_makes_no_other_one(end: str, uri: str, 
     script = (
         f"run = start_run({name!r})\n"
         "late = subprocess.Popen([sys.executable, 'late.py'], stdin=subprocess.PIPE, text=True)\n"
-        "held = os.dup(late.stdin.fileno())\n"
         f"{end.format(name=name)}\n"
         "late.communicate('\\n', timeout=60)\n"
     )
     with Trainer(START + script, uri=uri, cwd=tmp_path) as trainer:
         trainer.wait()
-        wait_for(lambda: "None" in trainer.lines and "no run is open" in trainer.stderr)
+        wait_until(lambda: "None" in trainer.lines and "no run is open" in trainer.stderr, "what the process says")
     assert ended_run(uri, name).data.metrics == {}
     assert name in new_runs()
     assert set(new_runs()) <= {name, f"{name}-next"}
-
-
-def wait_for(done: Callable[[], object]) -> None:
-    from faults.trainers import wait_until
-
-    wait_until(done, "what the other process says")
 
 
 def test_a_worker_that_saw_the_run_sees_that_it_has_ended(uri: str, name: str, tmp_path: Path):

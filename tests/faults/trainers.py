@@ -15,7 +15,7 @@ from mlflow.entities import ViewType
 
 from agentnn.settings import Settings
 from agentnn.stores.mlflow_writer import UUID_TAG
-from agentnn.tracking.sender_control import with_absolute_uris
+from agentnn.tracking.sender_control import wake_sender, with_absolute_uris
 from agentnn.tracking.state import StoreFolder, read_json
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def timed(call, *arguments, **named):
 class Trainer:
     """A script in a process of its own."""
 
-    def __init__(self, script: str, *, uri: str, cwd: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, script: str, *arguments: str, uri: str, cwd: Path, env: Mapping[str, str] | None = None) -> None:
         self.lines: list[str] = []
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-c", script],
+            [sys.executable, "-u", "-c", script, *arguments],
             cwd=cwd,
             env={**os.environ, "MLFLOW_TRACKING_URI": uri, **(env or {})},
             stdin=subprocess.PIPE,
@@ -113,6 +113,20 @@ def wait_until(done: Callable[[], object], what: str, timeout: float = DEADLINE_
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come within {timeout:g} s")
         time.sleep(0.01)
+
+
+def watch_until(uri: str, done: Callable[[], object], what: str) -> None:
+    """The same while the sender is told that somebody waits, as the end of a run and ``agentnn run sync`` tell it."""
+    store, next_wake = store_folder(uri), 0.0
+
+    def woken_and_done() -> object:
+        nonlocal next_wake
+        if time.monotonic() >= next_wake:
+            next_wake = time.monotonic() + 0.2
+            wake_sender(store)
+        return done()
+
+    wait_until(woken_and_done, what)
 
 
 def store_folder(uri: str) -> StoreFolder:

@@ -1,0 +1,146 @@
+"""``agentnn run doctor`` says what is wrong, what it repaired, and where it looked."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from typing import TYPE_CHECKING
+
+import mlflow
+import pytest
+from cli.support import NEW_YEAR, Rows, agentnn, error_and_hint, execute, fingerprint, on_terminal
+from mlflow import MlflowClient
+from waiting_runs import WaitingRun, dead_process, store_folder
+
+from agentnn.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEAD, NAN, VERSION = "d" * 32, "a" * 32, "b" * 32
+KEYS = ["check", "severity", "run_id", "run", "experiment", "model", "problem", "repair", "fixable", "fixed"]
+
+
+@pytest.fixture
+def sick(database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store in the working directory, with a run of a dead process, a NaN, and a version without a run."""
+    with Rows(database) as rows:
+        tags = {"agentnn.run_uuid": "01a1", "agentnn.process": dead_process()}
+        rows.run(DEAD, "killed", status="RUNNING", end_time=None, tags=tags, metrics={"loss": 0.5})
+        rows.run(NAN, "odd", start_time=NEW_YEAR + 1, metrics={"sharpe": math.nan})
+        rows.model("net")
+        rows.version("net", 1, VERSION, source=str(database.parent))
+    monkeypatch.chdir(database.parent)
+    return database
+
+
+def notes_and_error(stderr: str) -> tuple[list[str], tuple[str, str]]:
+    """The notes, then the error and its hint."""
+    lines = stderr.splitlines()
+    first = next((index for index, line in enumerate(lines) if line.startswith("error: ")), len(lines))
+    return lines[:first], error_and_hint("\n".join(lines[first:])) if lines[first:] else ("", "")
+
+
+def test_a_store_that_is_in_order_is_exit_0_and_named_with_all_versions(uri: str, database: Path, state_dir: Path):
+    ran = agentnn("run", "doctor", "-o", "json", env={"MLFLOW_TRACKING_URI": uri})
+    assert (ran.returncode, json.loads(ran.stdout)) == (0, [])
+    with Rows(database) as rows:
+        schema = rows.execute("SELECT version_num FROM alembic_version")[0][0]
+    assert ran.stderr.splitlines() == [
+        f"store {uri} (from MLFLOW_TRACKING_URI), MLflow {mlflow.__version__}, schema {schema}",
+        f"runs wait for it in {store_folder(uri).path}",
+    ]
+    assert not state_dir.exists()
+
+
+def test_problems_are_exit_1_a_record_each_and_nothing_is_changed(sick: Path, state_dir: Path):
+    before = fingerprint(sick.parent)
+    ran = agentnn("run", "doctor", "-o", "json", cwd=sick.parent)
+    found = json.loads(ran.stdout)
+    assert ran.returncode == 1
+    assert [list(one) for one in found] == [KEYS] * 3
+    assert [(one["check"], one["run_id"], one["model"], one["fixable"]) for one in found] == [
+        ("dead-process", DEAD, None, True),
+        ("non-finite", NAN, None, False),
+        ("deleted-run", VERSION, "net/1", False),
+    ]
+    notes, (error, hint) = notes_and_error(ran.stderr)
+    assert notes[0].startswith("store sqlite:///mlflow.db (from default)")
+    assert (error, hint) == ("3 problems remain", "agentnn run doctor --fix repairs 1 of them")
+    assert fingerprint(sick.parent) == before
+    assert not state_dir.exists()
+
+
+@pytest.mark.parametrize("arguments", [["--fix", "--dry-run"], ["--dry-run"]])
+def test_a_dry_run_says_what_would_be_repaired_and_changes_nothing(sick: Path, arguments: list[str]):
+    before = fingerprint(sick.parent)
+    ran = agentnn("run", "doctor", *arguments, "-o", "json", cwd=sick.parent)
+    assert (ran.returncode, [one["fixed"] for one in json.loads(ran.stdout)]) == (1, [False] * 3)
+    assert "nothing was changed; 1 of 3 findings would be repaired" in ran.stderr or "--fix" not in arguments
+    assert fingerprint(sick.parent) == before
+
+
+def test_fix_repairs_what_it_can_and_exits_0_when_that_was_all(sick: Path):
+    ran = agentnn("run", "doctor", "--fix", "-o", "json", cwd=sick.parent)
+    assert (ran.returncode, [one["fixed"] for one in json.loads(ran.stdout)]) == (1, [True, False, False])
+    assert notes_and_error(ran.stderr)[1][0] == "2 problems remain"
+    run = MlflowClient(f"sqlite:///{sick}").get_run(DEAD)
+    assert (run.info.status, run.info.end_time) == ("FAILED", NEW_YEAR)
+    execute(sick, f"DELETE FROM latest_metrics WHERE run_uuid = '{NAN}'", "DELETE FROM model_versions")
+    execute(sick, f"UPDATE runs SET status = 'RUNNING' WHERE run_uuid = '{DEAD}'")
+    again = agentnn("run", "doctor", "--fix", cwd=sick.parent)
+    assert (again.returncode, again.stdout.splitlines()[1].split("\t")[-1]) == (0, "true")
+
+
+def test_runs_can_be_named_by_any_selector(sick: Path):
+    for selector in ("odd", NAN[:6], "@last"):
+        ran = agentnn("run", "doctor", selector, "-o", "id", cwd=sick.parent)
+        assert (ran.returncode, ran.stdout) == (1, f"{NAN}\n")
+    ran = agentnn("run", "doctor", "odd", "nobody", cwd=sick.parent)
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert error_and_hint(ran.stderr)[0] == "there is no run 'nobody'"
+
+
+def test_the_table_is_paragraphs_that_cut_nothing_and_act_on_nothing(sick: Path):
+    execute(sick, f"UPDATE runs SET name = 'evil\x1b]52;c;eA==\x07[red]' WHERE run_uuid = '{DEAD}'")
+    execute(sick, f"DELETE FROM tags WHERE run_uuid = '{DEAD}' AND key = 'mlflow.runName'")
+    shown = on_terminal("run", "doctor", cwd=sick.parent, width=60)
+    assert shown.code == 1
+    assert "\x1b]52" not in shown.text
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown.text)
+    assert "dead-process  evil\\x1b]52;c;eA==\\x07[red]" in plain
+    assert "--fix: close it as FAILED" in plain
+    said = " ".join(plain.split())
+    assert "ended without closing the run: it was killed, or the machine stopped" in said
+    assert "models:/net/1" in said
+    assert "register the model again, from a run that is there" in said
+
+
+def test_what_waits_is_reported_while_the_store_is_down_and_the_exit_code_is_4():
+    uri = "http://ada:s3cret@127.0.0.1:1"
+    WaitingRun(uri, "waiting", process=dead_process()).end()
+    ran = agentnn("--tracking-uri", uri, "run", "doctor", "-o", "json", env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+    assert (ran.returncode, [one["check"] for one in json.loads(ran.stdout)]) == (4, ["waiting", "store"])
+    assert notes_and_error(ran.stderr)[0][0].startswith("store http://***@127.0.0.1:1 (from option)")
+    assert "s3cret" not in ran.stdout + ran.stderr
+
+
+def test_a_file_that_is_no_store_is_not_repaired(tmp_path: Path):
+    file = tmp_path / "mlflow.db"
+    file.write_bytes(os.urandom(4096))
+    before = fingerprint(tmp_path)
+    ran = agentnn("run", "doctor", "--fix", cwd=tmp_path)
+    assert ran.returncode == 5
+    assert "not a SQLite database" in notes_and_error(ran.stderr)[1][0]
+    assert fingerprint(tmp_path) == before
+
+
+def test_the_settings_are_those_of_every_command(sick: Path, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("project")
+    (folder / ".env").write_text(f"MLFLOW_TRACKING_URI=sqlite:///{sick}\n", encoding="utf-8")
+    ran = agentnn("run", "doctor", cwd=folder)
+    assert ran.returncode == 1
+    assert f"store sqlite:///{sick} (from {folder / '.env'})" in ran.stderr
+    assert Settings.load(directory=folder).tracking_uri == f"sqlite:///{sick}"

@@ -1,0 +1,139 @@
+"""F01: processes that start together on a store that is not there yet. One makes it, and none of them notices."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from faults.trainers import Trainer, kept_runs, kept_steps, wait_until
+from real_stores import end_senders
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from real_stores import PostgresCluster
+
+pytestmark = pytest.mark.slow
+
+TRAINERS, MACHINES, WRITERS = 8, 3, 4
+
+TRAIN = """
+import sys
+from agentnn import start_run
+
+sys.stdin.readline()
+with start_run(sys.argv[1], strict=True) as run:
+    for step in range(10):
+        run.log_metric("loss", 1 / (step + 1), step)
+"""
+
+WRITE = """
+import sys
+from agentnn.settings import Settings
+from agentnn.stores.mlflow_writer import MlflowWriter
+
+import mlflow.store.tracking.sqlalchemy_store
+sys.stdin.readline()
+print(MlflowWriter(Settings.load()).create_run("0", "first", 1_767_225_600_000, {}))
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URI of a store that is not there yet: no file, or an empty database."""
+    if request.param == "sqlite":
+        (tmp_path / "store").mkdir()
+        yield f"sqlite:///{tmp_path}/store/mlflow.db"
+        return
+    postgres: PostgresCluster = request.getfixturevalue("postgres")
+    like = postgres.create_store(str(tmp_path))
+    postgres.execute("CREATE DATABASE fresh")
+    uri = f"{like.rpartition('/')[0]}/fresh"
+    yield uri
+    for one in (uri, like):
+        postgres.drop_store(one)
+
+
+def schema(uri: str) -> tuple[list[str], set[str]]:
+    """The schema's revisions, and the tables."""
+    engine = create_engine(uri, poolclass=NullPool)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT version_num FROM alembic_version"))
+        return [row[0] for row in found], set(inspect(connection).get_table_names())
+
+
+def assert_whole(uri: str, template: Path, folder: Path) -> None:
+    """One schema, as MLflow alone makes it, and nothing beside the file but artifacts."""
+    assert schema(uri) == schema(f"sqlite:///{template}")
+    if uri.startswith("sqlite"):
+        assert {path.name for path in (folder / "store").iterdir()} - {"mlruns"} == {"mlflow.db"}
+
+
+@pytest.mark.parametrize("machines", [1, MACHINES], ids=["one_machine", "several_machines"])
+def test_trainers_that_start_together_on_a_fresh_store_all_succeed(
+    machines: int, fresh: str, template_database: Path, tmp_path: Path
+):
+    """Each machine has a state folder and a sender of its own; so have containers."""
+    states = [tmp_path / f"state-{number}" for number in range(machines)]
+    names = [f"trainer-{number}" for number in range(TRAINERS if machines == 1 else machines)]
+    with ExitStack() as stack:
+        for state in states:
+            stack.callback(end_senders, state)
+        trainers = [
+            stack.enter_context(
+                Trainer(
+                    TRAIN,
+                    name,
+                    uri=fresh,
+                    cwd=tmp_path,
+                    env={"AGENTNN_STATE_DIR": str(states[number % machines]), "AGENTNN_SENDER_IDLE_S": "2"},
+                )
+            )
+            for number, name in enumerate(names)
+        ]
+        for trainer in trainers:
+            trainer.go_on()
+        assert [(trainer.wait(), trainer.stderr) for trainer in trainers] == [(0, "")] * len(trainers)
+    runs = kept_runs(fresh)
+    assert sorted(run.info.run_name for run in runs) == names
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert kept_steps(fresh, run.info.run_id, "loss") == list(range(10))
+    assert_whole(fresh, template_database, tmp_path)
+
+
+def test_writers_that_are_made_together_on_a_fresh_store_all_work(fresh: str, template_database: Path, tmp_path: Path):
+    with ExitStack() as stack:
+        writers = [stack.enter_context(Trainer(WRITE, uri=fresh, cwd=tmp_path)) for _ in range(WRITERS)]
+        for writer in writers:
+            writer.go_on()
+        assert [writer.wait() for writer in writers] == [0] * WRITERS, [writer.stderr for writer in writers]
+    made = {line for writer in writers for line in writer.lines}
+    assert {run.info.run_id for run in kept_runs(fresh)} == made
+    assert len(made) == WRITERS
+    assert_whole(fresh, template_database, tmp_path)
+
+
+def test_a_process_that_is_killed_while_it_makes_the_store_leaves_no_half_of_one(
+    template_database: Path, tmp_path: Path
+):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    uri = f"sqlite:///{folder}/mlflow.db"
+    for moment in (0.0, 0.1, 0.2):
+        with Trainer(WRITE, uri=uri, cwd=tmp_path) as writer:
+            writer.go_on()
+            wait_until(lambda: [path for path in folder.glob(".*/mlflow.db") if path.stat().st_size], "the first table")
+            time.sleep(moment)
+            writer.kill()
+        assert not (folder / "mlflow.db").exists()
+        assert [path.name.startswith(".mlflow.db.") for path in folder.iterdir()] == [True]
+    with Trainer(WRITE, uri=uri, cwd=tmp_path) as writer:
+        writer.go_on()
+        assert writer.wait() == 0, writer.stderr
+    assert_whole(uri, template_database, tmp_path)

@@ -1,0 +1,141 @@
+"""F09: trainers and senders are killed 25 times. What was acknowledged is in the store, once, whatever store it is."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from faults.trainers import Trainer, kept_run, sender_pid, store_folder, synced, watch_until
+from mlflow import MlflowClient
+from real_stores import STORE_KINDS
+
+from agentnn.settings import Settings
+from agentnn.tracking.delivered import Cursor
+from agentnn.tracking.sender_control import ensure_sender, is_sender_running, with_absolute_uris
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlflow.entities import Run
+
+TRAINER_KILLS, SENDER_KILLS = 13, 12
+TRAINERS = 3
+TEXT_EVERY = 200
+
+TRAIN_FOR_EVER = f"""
+import itertools, time
+from agentnn import start_run
+
+run = start_run("killed")
+print(run.uuid)
+for step in itertools.count():
+    if step % {TEXT_EVERY} == 0:
+        run.log_param(f"from_{{step}}", step)
+        run.log_text(str(step), f"texts/{{step}}.txt")
+    run.log_metrics({{"loss": 1 / (step + 1), "same": 1.0}}, step)
+    print(step)
+    time.sleep(0.004)
+"""
+"""Prints the run's uuid, and each step as soon as all that it logged is acknowledged."""
+
+
+class Killing:
+    """Trainers and a sender that are killed and followed by new ones."""
+
+    def __init__(self, uri: str, cwd: Path) -> None:
+        self.uri = uri
+        self.dead: list[Trainer] = []
+        self._cwd = cwd
+        self._settings = with_absolute_uris(Settings.load(uri))
+        self._store = store_folder(uri)
+        self._living: list[Trainer] = []
+
+    def __enter__(self) -> Killing:
+        self._living += [self._trainer() for _ in range(TRAINERS)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for trainer in self._living:
+            trainer.kill()
+        self.dead += self._living
+
+    def kill_a_trainer(self, moment: float) -> None:
+        """Kill the trainer that has gone on for longest, so many seconds after the next sign of progress."""
+        self._wait(moment)
+        oldest = self._living.pop(0)
+        assert oldest.process.poll() is None, oldest.stderr
+        oldest.kill()
+        self.dead.append(oldest)
+        self._living.append(self._trainer())
+
+    def kill_the_sender(self, moment: float) -> None:
+        """Kill the sender, so many seconds after the next sign of progress."""
+        self._wait(moment)
+        pid = sender_pid(self.uri)
+        assert b"agentnn.tracking.sender" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        os.kill(pid, signal.SIGKILL)
+        watch_until(self.uri, lambda: not is_sender_running(self._store), "the sender's end")
+        ensure_sender(self._store, self._settings)
+
+    def _trainer(self) -> Trainer:
+        return Trainer(TRAIN_FOR_EVER, uri=self.uri, cwd=self._cwd)
+
+    def _wait(self, moment: float) -> None:
+        """Wait for progress, then a moment, with the sender at work all the while."""
+        before = self._delivered()
+        watch_until(self.uri, lambda: self._delivered() > before, "any delivery")
+        end = time.monotonic() + moment
+        watch_until(self.uri, lambda: time.monotonic() > end, "the moment")
+
+    def _delivered(self) -> int:
+        """How much of the journals of the living trainers is in the store."""
+        uuids = [trainer.lines[0] for trainer in self._living if trainer.lines]
+        return sum(Cursor.read(self._store.run(uuid)).offset for uuid in uuids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", STORE_KINDS)
+def test_what_was_acknowledged_is_there_once(kind: str, make_store: Callable[[str], str], tmp_path: Path):
+    uri = make_store(kind)
+    chance = random.Random(f"F09 {kind}")  # noqa: S311
+    with Killing(uri, tmp_path) as killing:
+        kills = [killing.kill_a_trainer] * TRAINER_KILLS + [killing.kill_the_sender] * SENDER_KILLS
+        chance.shuffle(kills)
+        for kill in kills:
+            kill(chance.uniform(0.05, 0.8))
+    begun = [trainer.lines for trainer in killing.dead if trainer.lines]
+    left = [run for run in synced(uri) if run.waiting or run.refused or run.damaged or run.problem]
+    assert left == []
+    print(f"{len(begun)} runs, {sum(map(len, begun))} steps")
+    for uuid, *steps in begun:
+        check_run(uri, kept_run(uri, uuid), len(steps))
+
+
+def check_run(uri: str, run: Run, acknowledged: int) -> None:
+    """A run has every acknowledged step once, and at most the one that was written when its trainer died."""
+    client = MlflowClient(uri)
+    assert run.info.status == "FAILED"
+    losses = client.get_metric_history(run.info.run_id, "loss")
+    kept = len(losses)
+    assert kept - acknowledged in (0, 1)
+    assert sorted((point.step, point.value) for point in losses) == [(step, 1 / (step + 1)) for step in range(kept)]
+    assert sorted(point.step for point in client.get_metric_history(run.info.run_id, "same")) == list(range(kept))
+    if "://" not in uri or uri.startswith("file:"):
+        assert lines_of_metric(uri, run, "loss") == lines_of_metric(uri, run, "same") == kept
+
+    whole = range(0, acknowledged, TEXT_EVERY)
+    assert {f"from_{step}": str(step) for step in whole}.items() <= run.data.params.items()
+    texts = {file.path: file.file_size for file in client.list_artifacts(run.info.run_id, "texts")}
+    assert {f"texts/{step}.txt": len(str(step)) for step in whole}.items() <= texts.items()
+
+
+def lines_of_metric(uri: str, run: Run, key: str) -> int:
+    """How many points MLflow's file store holds, which keeps each in a line."""
+    file = Path(urlsplit(uri).path, run.info.experiment_id, run.info.run_id, "metrics", key)
+    return file.read_text(encoding="utf-8").count("\n")
