@@ -28,7 +28,7 @@ from agentnn.query.selectors import not_found
 if TYPE_CHECKING:
     from agentnn.query.selection import BestRun
 
-app = typer.Typer(no_args_is_help=True, help="Ask about runs, deliver those that wait, repair what went wrong.")
+app = typer.Typer(no_args_is_help=True, help="Ask about runs, deliver and repair them.")
 
 
 @app.command("list")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agentnn.tracking.syncing import SyncProgress
     from agentnn.tracking.waiting import SyncedRun
 
-_WAITING_RUN = "Only this run: a uuid, a run id, its first 4 characters, or a name."
+_WAITING_RUN = "Only this run: its uuid, or any selector such as an id, a name or @last."
 
 
 def sync(

@@ -33,7 +33,8 @@ class Upkeep(StoreAccess):
         nothing else: delivery goes on in the background.
 
         Args:
-            run: Only this run: its uuid, its run id, the beginning of one of them, or its name.
+            run: Only this run: its uuid, its run id, the beginning of one of them, its name, or any other selector of
+                a run that is in the store.
             watch: Go on until the run has ended, or every process has that logs to the store from this machine, and
                 wait for a store that can't be used.
             strict: Raise when something could not be delivered.
@@ -53,8 +54,9 @@ class Upkeep(StoreAccess):
         from agentnn.tracking.waiting import undelivered
 
         found = sync(self.settings, run, watch=watch, progress=progress)
-        if run is not None and not found:
-            find_run(run, self._store, lambda: self._registry, RunQuery())
+        if run is not None and not found:  # it is in the store, or named in another way
+            named = find_run(run, self._store, lambda: self._registry, RunQuery())
+            found = sync(self.settings, named.run_id, watch=watch, progress=progress)
         error = undelivered(found) if strict else None
         if error is not None:
             raise error

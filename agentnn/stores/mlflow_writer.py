@@ -91,10 +91,9 @@ class MlflowWriter:
             )
         return str(run.info.run_id)
 
-    def find_run_by_uuid(self, experiment_id: str, uuid: str) -> str | None:
-        """The id of the run that bears our uuid, if there is one."""
-        found = self._search(experiment_id, f"tags.`{UUID_TAG}` = '{uuid}'")
-        return str(found[0].info.run_id) if found else None
+    def find_runs_by_uuid(self, experiment_id: str, uuid: str) -> list[str]:
+        """The ids of the runs that bear our uuid: one, unless the store was asked twice."""
+        return [str(run.info.run_id) for run in self._search(experiment_id, f"tags.`{UUID_TAG}` = '{uuid}'")]
 
     def find_run_without_tags(self, experiment_id: str, name: str, start_time: int) -> str | None:
         """The id of a run that was begun to be made: MLflow's file store makes a run first, and then tag by tag."""
@@ -177,6 +176,11 @@ class MlflowWriter:
         """Give a run the status RUNNING again."""
         with self._call():
             self._client.update_run(run_id, status="RUNNING")
+
+    def delete_run(self, run_id: str) -> None:
+        """Move a run to the deleted ones."""
+        with self._call():
+            self._client.delete_run(run_id)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Take a tag off a run."""

@@ -28,6 +28,7 @@ class Cursor:
         offset: How much of the journal is in the store, in bytes.
         run_id, experiment_id: MLflow's ids; empty until the store gave them.
         creating: Whether the store was asked to make the run: if no answer came, it may have.
+        asked_again: Whether it was asked again since there was no such run: if it was only slow, there are two.
         name: The run's name.
         points: How many values of metrics were delivered.
         not_finite: The metrics that had a NaN or infinite value.
@@ -42,6 +43,7 @@ class Cursor:
     run_id: str = ""
     experiment_id: str = ""
     creating: bool = False
+    asked_again: bool = False
     name: str = ""
     points: int = 0
     not_finite: list[str] = field(default_factory=list)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentnn.errors import (
     AgentNNError,
@@ -26,7 +26,7 @@ from agentnn.tracking.state import open_private
 from agentnn.tracking.value_delivery import REFUSALS, ValueDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from agentnn.stores.mlflow_writer import MlflowWriter
     from agentnn.tracking.state import RunFolder
@@ -38,6 +38,8 @@ HEARTBEAT_TAG = "agentnn.heartbeat"
 MISSING_PARENT_TAG = "agentnn.missing_parent"
 
 HEARTBEAT_S = 60.0
+_SETTLING_S = 0.5
+_Seen = TypeVar("_Seen")
 
 
 class RunDelivery:
@@ -216,7 +218,10 @@ class RunDelivery:
             **self._parent_tag(body),
         }
         if cursor.creating:
-            cursor.run_id = self._find_made(body, tags) or ""
+            cursor.run_id = self._settled(lambda: self._find_made(body)) or ""
+            if cursor.run_id:
+                self._writer.log_batch(cursor.run_id, tags=tags)  # it may have been made without
+            cursor.asked_again = not cursor.run_id
         cursor.creating = True
         cursor.write(self.folder)
         if not cursor.run_id:
@@ -226,15 +231,24 @@ class RunDelivery:
         cursor.creating, cursor.status = False, "RUNNING"
         cursor.write(self.folder)
 
-    def _find_made(self, body: dict[str, Any], tags: Mapping[str, str]) -> str | None:
+    def _find_made(self, body: dict[str, Any]) -> str | None:
         """The run that the store was asked for, if it has made it."""
-        experiment_id = self.cursor.experiment_id
-        found = self._writer.find_run_by_uuid(experiment_id, self.folder.uuid)
-        if found is None:
-            found = self._writer.find_run_without_tags(experiment_id, body["name"], body["time"])
-        if found is not None:
-            self._writer.log_batch(found, tags=tags)
-        return found
+        found = self._writer.find_runs_by_uuid(self.cursor.experiment_id, self.folder.uuid)
+        if found:
+            return found[0]
+        return self._writer.find_run_without_tags(self.cursor.experiment_id, body["name"], body["time"])
+
+    def _settled(self, look: Callable[[], _Seen]) -> _Seen:
+        """What a look at the store shows when it shows the same twice.
+
+        A request that got no answer may have reached a server that was busy, and be carried out now.
+        """
+        seen = look()
+        while self._unanswered:
+            time.sleep(_SETTLING_S)
+            before, seen = seen, look()
+            self._unanswered = seen != before
+        return seen
 
     def _parent_tag(self, body: dict[str, Any]) -> dict[str, str]:
         if "parent" in body:
@@ -262,7 +276,16 @@ class RunDelivery:
         if tags:
             self._values.send(Batch(0, tags=tags))
         self._writer.terminate(self.cursor.run_id, status, end_time)
+        if self.cursor.asked_again:
+            self._delete_twins()
         self.cursor.status = status
+
+    def _delete_twins(self) -> None:
+        """Delete what the store made of a request for this run that it carried out after a second one."""
+        found = self._writer.find_runs_by_uuid(self.cursor.experiment_id, self.folder.uuid)
+        for twin in found if self.cursor.run_id in found else ():
+            if twin != self.cursor.run_id:
+                self._writer.delete_run(twin)
 
     # --- files, and what can't be delivered
 

@@ -48,7 +48,8 @@ def _of_run(folder: RunFolder, status: SenderStatus, settings: Settings) -> Iter
     deliver = partial(_deliver, settings, folder.uuid)
     waits = f"{in_records(stands.waiting)} wait on this machine"
     if died := _dead_writer(folder, cursor):
-        problem = f"process {died.pid} on {died.host} ended without closing the run; {waits}"
+        problem = f"process {died.pid} on {died.host} ended without closing the run"
+        problem += f"; {waits}" if stands.waiting else ""
         yield finding("dead-process", problem, "deliver what waits, and close it as FAILED", action=deliver)
     elif stands.waiting and (stands.problem or not is_at_work(status)):
         why = f": {stands.problem.message}" if stands.problem else ""

@@ -204,18 +204,30 @@ def _resume_as_told(run_id: str, settings: Settings, *, strict: bool) -> ActiveR
 def _resume(run_id: str, settings: Settings, *, strict: bool) -> ActiveRun:
     """Open a run again: the journal that is still here, or a new one for a run of the store."""
     for folder in StoreFolder.of(settings).runs():
-        cursor = Cursor.read(folder)
-        if run_id and run_id in (folder.uuid, cursor.run_id):
-            if cursor.run_id and settings.tracking_uri.lower().startswith("sqlite"):  # where looking costs nothing
-                with suppress(StoreUnavailable):
-                    _find_in_store(cursor.run_id, settings)
-            run = ActiveRun(folder, cursor.name or run_id, settings, strict=strict)
-            run.know_params(_journaled_params(folder))
-            return _begin(run, "resume", {})
+        if run_id and run_id in (folder.uuid, Cursor.read(folder).run_id):
+            run = _resume_journal(folder, settings, strict=strict)
+            if run is not None:
+                return run
     found = _find_in_store(run_id, settings)
     run = _new_run(found.name or run_id, settings, strict=strict)
     run.know_params(found.params)
     return _begin(run, "start", {"name": run.name, "run_id": run_id})
+
+
+def _resume_journal(folder: RunFolder, settings: Settings, *, strict: bool) -> ActiveRun | None:
+    """Go on with a journal that is here; ``None`` when the sender has removed it just now, since all is delivered."""
+    cursor = Cursor.read(folder)
+    if cursor.run_id and settings.tracking_uri.lower().startswith("sqlite"):  # where looking costs nothing
+        with suppress(StoreUnavailable):
+            _find_in_store(cursor.run_id, settings)
+    try:
+        run = ActiveRun(folder, cursor.name or folder.uuid, settings, strict=strict)
+        run.know_params(_journaled_params(folder))
+    except StoreUnavailable:
+        if folder.path.exists():
+            raise
+        return None
+    return _begin(run, "resume", {})
 
 
 def _find_in_store(run_id: str, settings: Settings) -> Run:

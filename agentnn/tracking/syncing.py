@@ -91,7 +91,7 @@ def sync(
 
 
 def end_sender(store: StoreFolder) -> None:
-    """Have the sender leave when it has done what it is at; what it had given up, the next one tries again."""
+    """Have the sender that runs leave when it has done what it is at; the next one tries all again."""
     pid = int(read_json(store.status).get("pid", 0))
     asked = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
     if "agentnn.tracking.sender" in asked.stdout:  # the number may be another process's by now
@@ -154,8 +154,8 @@ class _Delivery:
     def wait(self, progress: Callable[[SyncProgress], None]) -> None:
         """Wait until there is nothing more to wait for."""
         self._find()
-        if self._goals:
-            self._begin_afresh()
+        self._look()
+        self._begin_afresh()
         while unsettled := [goal for goal in self._goals.values() if not self._is_settled(goal)]:
             problem = self._problem()
             if problem is not None and not self._watch:
@@ -205,7 +205,8 @@ class _Delivery:
     def _begin_afresh(self) -> None:
         """Have a sender that has given up on the store or on a run replaced by one that begins afresh."""
         has_given_up = any(goal.cursor.problem for goal in self._goals.values())
-        if is_sender_running(self._store) and (has_given_up or sender_status(self._store).is_unavailable):
+        is_running = bool(self._goals) and is_sender_running(self._store)
+        if is_running and (has_given_up or sender_status(self._store).is_unavailable):
             end_sender(self._store)
 
     def _urge(self, goals: Sequence[_Goal]) -> None:

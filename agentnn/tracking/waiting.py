@@ -77,7 +77,7 @@ def waiting_elsewhere(settings: Settings) -> dict[str, int]:
         store = StoreFolder(description.parent)
         if store.path == own or is_at_work(sender_status(store)):
             continue
-        waiting = sum(1 for folder in store.runs() if count_records(folder.journal, Cursor.read(folder).offset))
+        waiting = sum(1 for folder in store.runs() if _waiting(folder, Cursor.read(folder).offset))
         if waiting:
             uri = str(read_json(description).get("tracking_uri"))
             found[uri] = found.get(uri, 0) + waiting
@@ -105,19 +105,20 @@ def standing(
         began: How far it was when it was looked at first, in bytes of the journal; as far as now without it.
         problem: Why the store can't be used.
     """
-    waiting = count_records(folder.journal, cursor.offset)
-    before = waiting if began is None else count_records(folder.journal, began)
+    waiting = _waiting(folder, cursor.offset)
+    delivered = 0 if began is None else _between(folder, began, cursor.offset)
+    is_held_up = waiting > 0 or (is_open(cursor) and not is_written(cursor))
     return SyncedRun(
         uuid=folder.uuid,
         run_id=cursor.run_id,
         name=cursor.name or str(first_record(folder).get("name", "")),
         status=cursor.status,
-        delivered=before - waiting,
+        delivered=delivered,
         waiting=waiting,
         refused=cursor.refused,
         refused_keys=tuple(_refused_keys(folder)) if cursor.refused else (),
         damaged=cursor.damaged,
-        problem=Problem.from_dict(cursor.problem) or (problem if waiting else None),
+        problem=Problem.from_dict(cursor.problem) or (problem if is_held_up else None),
         folder=folder.path,
     )
 
@@ -206,6 +207,20 @@ def how_to_discard(run: SyncedRun) -> str:
     return f"when it is not needed any more: agentnn run sync {run.run_id or run.uuid} --discard"
 
 
+def _waiting(folder: RunFolder, offset: int) -> int:
+    """How many records wait; one that breaks off at the end of the journal was never acknowledged."""
+    count = count_records(folder.journal, offset)
+    if count == 1:
+        with suppress(StoreUnavailable):
+            return int(next(read_journal(folder.journal, offset), None) is not None)
+    return count
+
+
+def _between(folder: RunFolder, began: int, end: int) -> int:
+    """How many records stand between two offsets."""
+    return count_records(folder.journal, began) - count_records(folder.journal, end)
+
+
 def _is_meant(folder: RunFolder, run: str) -> bool:
     cursor = Cursor.read(folder)
     if len(run) >= _SHORTEST_PREFIX and (folder.uuid.startswith(run) or cursor.run_id.startswith(run)):
@@ -230,9 +245,10 @@ def _refused_keys(folder: RunFolder) -> dict[str, None]:
 
 def _waits(runs: Sequence[SyncedRun]) -> AgentNNError:
     problem = next(one.problem for one in runs if one.problem)
-    waiting = in_records(sum(one.waiting for one in runs))
+    count = sum(one.waiting for one in runs)
+    what = f"{in_records(count)} of {_names(runs)} wait" if count else f"{_names(runs)} can't be closed: the end waits"
     return problem.error(
-        f"{waiting} of {_names(runs)} wait on this machine, nothing is lost: {problem.message}",
+        f"{what} on this machine, nothing is lost: {problem.message}",
         hint="when that is repaired: agentnn run sync",
     )
 

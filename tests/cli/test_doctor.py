@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 import re
-from typing import TYPE_CHECKING
+from contextlib import redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pytest
@@ -14,9 +15,10 @@ from cli.support import NEW_YEAR, Rows, agentnn, error_and_hint, execute, finger
 from mlflow import MlflowClient
 from waiting_runs import WaitingRun, dead_process, store_folder
 
-from agentnn.settings import Settings
+from agentnn.cli.app import run_command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 DEAD, NAN, VERSION = "d" * 32, "a" * 32, "b" * 32
@@ -34,6 +36,23 @@ def sick(database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rows.version("net", 1, VERSION, source=str(database.parent))
     monkeypatch.chdir(database.parent)
     return database
+
+
+class Answer:
+    """What ``run doctor`` has said, run in this process."""
+
+    def __init__(self, *arguments: str, root: Sequence[str] = ()) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            self.code = run_command([*root, "run", "doctor", *arguments])
+        self.out = out.getvalue()
+        self.notes, (self.error, self.hint) = notes_and_error(err.getvalue())
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The findings, from JSON."""
+        found: list[dict[str, Any]] = json.loads(self.out)
+        return found
 
 
 def notes_and_error(stderr: str) -> tuple[list[str], tuple[str, str]]:
@@ -57,50 +76,50 @@ def test_a_store_that_is_in_order_is_exit_0_and_named_with_all_versions(uri: str
 
 def test_problems_are_exit_1_a_record_each_and_nothing_is_changed(sick: Path, state_dir: Path):
     before = fingerprint(sick.parent)
-    ran = agentnn("run", "doctor", "-o", "json", cwd=sick.parent)
-    found = json.loads(ran.stdout)
-    assert ran.returncode == 1
-    assert [list(one) for one in found] == [KEYS] * 3
-    assert [(one["check"], one["run_id"], one["model"], one["fixable"]) for one in found] == [
+    answer = Answer("-o", "json")
+    assert answer.code == 1
+    assert [list(one) for one in answer.records] == [KEYS] * 3
+    assert [(one["check"], one["run_id"], one["model"], one["fixable"]) for one in answer.records] == [
         ("dead-process", DEAD, None, True),
         ("non-finite", NAN, None, False),
         ("deleted-run", VERSION, "net/1", False),
     ]
-    notes, (error, hint) = notes_and_error(ran.stderr)
-    assert notes[0].startswith("store sqlite:///mlflow.db (from default)")
-    assert (error, hint) == ("3 problems remain", "agentnn run doctor --fix repairs 1 of them")
+    assert answer.notes[0].startswith("store sqlite:///mlflow.db (from default)")
+    assert (answer.error, answer.hint) == ("3 problems remain", "agentnn run doctor --fix repairs 1 of them")
     assert fingerprint(sick.parent) == before
     assert not state_dir.exists()
 
 
-@pytest.mark.parametrize("arguments", [["--fix", "--dry-run"], ["--dry-run"]])
-def test_a_dry_run_says_what_would_be_repaired_and_changes_nothing(sick: Path, arguments: list[str]):
+def test_a_dry_run_says_what_would_be_repaired_and_changes_nothing(sick: Path):
     before = fingerprint(sick.parent)
-    ran = agentnn("run", "doctor", *arguments, "-o", "json", cwd=sick.parent)
-    assert (ran.returncode, [one["fixed"] for one in json.loads(ran.stdout)]) == (1, [False] * 3)
-    assert "nothing was changed; 1 of 3 findings would be repaired" in ran.stderr or "--fix" not in arguments
+    answer = Answer("--fix", "--dry-run", "-o", "json")
+    assert (answer.code, [one["fixed"] for one in answer.records]) == (1, [False] * 3)
+    assert answer.notes[-1] == "nothing was changed; 1 of 3 findings would be repaired"
     assert fingerprint(sick.parent) == before
 
 
 def test_fix_repairs_what_it_can_and_exits_0_when_that_was_all(sick: Path):
-    ran = agentnn("run", "doctor", "--fix", "-o", "json", cwd=sick.parent)
-    assert (ran.returncode, [one["fixed"] for one in json.loads(ran.stdout)]) == (1, [True, False, False])
-    assert notes_and_error(ran.stderr)[1][0] == "2 problems remain"
+    answer = Answer("--fix", "-o", "json")
+    assert (answer.code, [one["fixed"] for one in answer.records]) == (1, [True, False, False])
+    assert answer.error == "2 problems remain"
     run = MlflowClient(f"sqlite:///{sick}").get_run(DEAD)
     assert (run.info.status, run.info.end_time) == ("FAILED", NEW_YEAR)
     execute(sick, f"DELETE FROM latest_metrics WHERE run_uuid = '{NAN}'", "DELETE FROM model_versions")
     execute(sick, f"UPDATE runs SET status = 'RUNNING' WHERE run_uuid = '{DEAD}'")
-    again = agentnn("run", "doctor", "--fix", cwd=sick.parent)
-    assert (again.returncode, again.stdout.splitlines()[1].split("\t")[-1]) == (0, "true")
+    again = Answer("--fix")
+    assert (again.code, again.error) == (0, "")
+    assert again.out.splitlines()[1].split("\t")[-1] == "true"
 
 
-def test_runs_can_be_named_by_any_selector(sick: Path):
-    for selector in ("odd", NAN[:6], "@last"):
-        ran = agentnn("run", "doctor", selector, "-o", "id", cwd=sick.parent)
-        assert (ran.returncode, ran.stdout) == (1, f"{NAN}\n")
-    ran = agentnn("run", "doctor", "odd", "nobody", cwd=sick.parent)
-    assert (ran.returncode, ran.stdout) == (3, "")
-    assert error_and_hint(ran.stderr)[0] == "there is no run 'nobody'"
+@pytest.mark.parametrize("selector", ["odd", NAN[:6], "@last"])
+def test_runs_can_be_named_by_any_selector(sick: Path, selector: str):
+    answer = Answer(selector, "-o", "id")
+    assert (answer.code, answer.out) == (1, f"{NAN}\n")
+
+
+def test_a_run_that_is_not_there_is_exit_3(sick: Path):
+    answer = Answer("odd", "nobody")
+    assert (answer.code, answer.out, answer.error) == (3, "", "there is no run 'nobody'")
 
 
 def test_the_table_is_paragraphs_that_cut_nothing_and_act_on_nothing(sick: Path):
@@ -121,26 +140,24 @@ def test_the_table_is_paragraphs_that_cut_nothing_and_act_on_nothing(sick: Path)
 def test_what_waits_is_reported_while_the_store_is_down_and_the_exit_code_is_4():
     uri = "http://ada:s3cret@127.0.0.1:1"
     WaitingRun(uri, "waiting", process=dead_process()).end()
-    ran = agentnn("--tracking-uri", uri, "run", "doctor", "-o", "json", env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
-    assert (ran.returncode, [one["check"] for one in json.loads(ran.stdout)]) == (4, ["waiting", "store"])
-    assert notes_and_error(ran.stderr)[0][0].startswith("store http://***@127.0.0.1:1 (from option)")
-    assert "s3cret" not in ran.stdout + ran.stderr
+    answer = Answer("-o", "json", root=["--tracking-uri", uri])
+    assert (answer.code, [one["check"] for one in answer.records]) == (4, ["waiting", "store"])
+    assert answer.notes[0].startswith("store http://***@127.0.0.1:1 (from option)")
+    assert "s3cret" not in answer.out + answer.error + answer.hint + "".join(answer.notes)
 
 
-def test_a_file_that_is_no_store_is_not_repaired(tmp_path: Path):
-    file = tmp_path / "mlflow.db"
-    file.write_bytes(os.urandom(4096))
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [(b"garbage" * 1000, 5, "not a SQLite database"), (b"", 2, "is empty"), (None, 4, "there is no store")],
+)
+def test_what_is_no_store_is_not_repaired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, code: int, said: str
+):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "mlflow.db").write_bytes(content)
     before = fingerprint(tmp_path)
-    ran = agentnn("run", "doctor", "--fix", cwd=tmp_path)
-    assert ran.returncode == 5
-    assert "not a SQLite database" in notes_and_error(ran.stderr)[1][0]
+    answer = Answer("--fix", "-o", "json")
+    assert (answer.code, [one["check"] for one in answer.records]) == (code, ["store"])
+    assert said in answer.error
     assert fingerprint(tmp_path) == before
-
-
-def test_the_settings_are_those_of_every_command(sick: Path, tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("project")
-    (folder / ".env").write_text(f"MLFLOW_TRACKING_URI=sqlite:///{sick}\n", encoding="utf-8")
-    ran = agentnn("run", "doctor", cwd=folder)
-    assert ran.returncode == 1
-    assert f"store sqlite:///{sick} (from {folder / '.env'})" in ran.stderr
-    assert Settings.load(directory=folder).tracking_uri == f"sqlite:///{sick}"

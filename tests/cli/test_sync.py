@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cli.support import EXECUTABLE, agentnn, environment, error_and_hint, on_terminal
 from mlflow import MlflowClient
-from real_stores import STORE_KINDS
+from real_stores import PROXIED, STORE_KINDS, MlflowServer, copy_sqlite_store
 from waiting_runs import WaitingRun, dead_process, living_process, store_folder
 
 from agentnn import ModelManager
 from agentnn.errors import ConflictError
+from agentnn.tracking.delivered import Cursor
 from agentnn.tracking.journal import read_journal
 from agentnn.tracking.syncing import end_sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from real_stores import MlflowServer
 
 STEPS = 30
 DEADLINE_S = 120.0
@@ -89,10 +88,10 @@ def test_what_waits_is_delivered_once_to_every_kind_of_store(kind: str, make_sto
 
 
 def test_a_server_that_is_down_is_exit_4_and_all_is_delivered_when_it_is_back(
-    start_server: Callable[[str | None], MlflowServer], tmp_path: Path
+    template_database: Path, tmp_path: Path, request: pytest.FixtureRequest
 ):
-    server = start_server(None)
-    server.stop()
+    server = MlflowServer(copy_sqlite_store(template_database, tmp_path / "server.db", PROXIED), tmp_path / "server")
+    request.addfinalizer(server.kill)
     script = (
         "from agentnn import start_run\n"
         "with start_run('trained', tracking_uri=" + repr(server.url) + ") as run:\n"
@@ -114,8 +113,6 @@ def test_a_server_that_is_down_is_exit_4_and_all_is_delivered_when_it_is_back(
     assert (back.code, back.runs[0]["status"], back.runs[0]["waiting"]) == (0, "FINISHED", 0)
     history = MlflowClient(server.url).get_metric_history(back.runs[0]["run_id"], "loss")
     assert [point.step for point in history] == list(range(STEPS))
-    again = Answer(server.url, back.runs[0]["run_id"])
-    assert (again.code, [run["waiting"] for run in again.runs]) == (0, [0])
 
 
 def test_a_damaged_record_is_exit_5_the_rest_is_delivered_and_discard_removes_it(uri: str):
@@ -222,9 +219,20 @@ def test_a_run_that_goes_on_is_waited_for_as_far_as_it_was(uri: str):
     assert (answer.code, [one["status"] for one in answer.runs]) == (0, ["RUNNING"])
     assert answer.runs[0]["waiting"] == 0
     run.log_metric("loss", 0.5, STEPS)
-    assert Answer(uri, answer.runs[0]["run_id"]).code == 0
+    assert [one["run_id"] for one in Answer(uri, "@last").runs] == [answer.runs[0]["run_id"]]
     history = MlflowClient(uri).get_metric_history(answer.runs[0]["run_id"], "loss")
     assert [point.step for point in history] == list(range(STEPS + 1))
+
+
+def test_a_record_that_broke_off_after_the_end_does_not_wait(uri: str):
+    run = WaitingRun(uri, process=dead_process())
+    run.end()
+    size = run.folder.journal.stat().st_size
+    Cursor(offset=size, run_id="a" * 32, name="waiting", status="FINISHED").write(run.folder)
+    with run.folder.journal.open("ab") as file:
+        file.write(b"\x1e0123 {")
+    assert Answer(uri).runs == []
+    assert [one["waiting"] for one in Answer(uri, "waiting").runs] == [0]
 
 
 def test_watch_delivers_as_it_comes_and_ends_with_the_training(uri: str, tmp_path: Path):

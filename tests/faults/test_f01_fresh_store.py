@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faults.trainers import Trainer, kept_runs, kept_steps, wait_until
-from real_stores import end_senders
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-TRAINERS, MACHINES, WRITERS = 8, 3, 4
+TRAINERS, WRITERS = 8, 4
 
 TRAIN = """
 import sys
@@ -39,7 +38,10 @@ from agentnn.stores.mlflow_writer import MlflowWriter
 
 import mlflow.store.tracking.sqlalchemy_store
 sys.stdin.readline()
-print(MlflowWriter(Settings.load()).create_run("0", "first", 1_767_225_600_000, {}))
+writer = MlflowWriter(Settings.load())
+experiment_id = writer.ensure_experiment("together")
+print(writer.create_run(experiment_id, "first", 1_767_225_600_000, {}))
+print(experiment_id)
 """
 
 
@@ -74,31 +76,13 @@ def assert_whole(uri: str, template: Path, folder: Path) -> None:
         assert {path.name for path in (folder / "store").iterdir()} - {"mlruns"} == {"mlflow.db"}
 
 
-@pytest.mark.parametrize("machines", [1, MACHINES], ids=["one_machine", "several_machines"])
-def test_trainers_that_start_together_on_a_fresh_store_all_succeed(
-    machines: int, fresh: str, template_database: Path, tmp_path: Path
-):
-    """Each machine has a state folder and a sender of its own; so have containers."""
-    states = [tmp_path / f"state-{number}" for number in range(machines)]
-    names = [f"trainer-{number}" for number in range(TRAINERS if machines == 1 else machines)]
+def test_trainers_that_start_together_on_a_fresh_store_all_succeed(fresh: str, template_database: Path, tmp_path: Path):
+    names = [f"trainer-{number}" for number in range(TRAINERS)]
     with ExitStack() as stack:
-        for state in states:
-            stack.callback(end_senders, state)
-        trainers = [
-            stack.enter_context(
-                Trainer(
-                    TRAIN,
-                    name,
-                    uri=fresh,
-                    cwd=tmp_path,
-                    env={"AGENTNN_STATE_DIR": str(states[number % machines]), "AGENTNN_SENDER_IDLE_S": "2"},
-                )
-            )
-            for number, name in enumerate(names)
-        ]
+        trainers = [stack.enter_context(Trainer(TRAIN, name, uri=fresh, cwd=tmp_path)) for name in names]
         for trainer in trainers:
             trainer.go_on()
-        assert [(trainer.wait(), trainer.stderr) for trainer in trainers] == [(0, "")] * len(trainers)
+        assert [(trainer.wait(), trainer.stderr) for trainer in trainers] == [(0, "")] * TRAINERS
     runs = kept_runs(fresh)
     assert sorted(run.info.run_name for run in runs) == names
     for run in runs:
@@ -108,14 +92,16 @@ def test_trainers_that_start_together_on_a_fresh_store_all_succeed(
 
 
 def test_writers_that_are_made_together_on_a_fresh_store_all_work(fresh: str, template_database: Path, tmp_path: Path):
+    """As the senders of several machines are, or of several containers."""
     with ExitStack() as stack:
         writers = [stack.enter_context(Trainer(WRITE, uri=fresh, cwd=tmp_path)) for _ in range(WRITERS)]
         for writer in writers:
             writer.go_on()
         assert [writer.wait() for writer in writers] == [0] * WRITERS, [writer.stderr for writer in writers]
-    made = {line for writer in writers for line in writer.lines}
-    assert {run.info.run_id for run in kept_runs(fresh)} == made
-    assert len(made) == WRITERS
+    runs, experiments = zip(*(writer.lines for writer in writers), strict=True)
+    [experiment_id] = set(experiments)
+    assert {run.info.run_id for run in kept_runs(fresh, experiment_id)} == set(runs)
+    assert len(set(runs)) == WRITERS
     assert_whole(fresh, template_database, tmp_path)
 
 
@@ -125,7 +111,7 @@ def test_a_process_that_is_killed_while_it_makes_the_store_leaves_no_half_of_one
     folder = tmp_path / "store"
     folder.mkdir()
     uri = f"sqlite:///{folder}/mlflow.db"
-    for moment in (0.0, 0.1, 0.2):
+    for moment in (0.0, 0.2):
         with Trainer(WRITE, uri=uri, cwd=tmp_path) as writer:
             writer.go_on()
             wait_until(lambda: [path for path in folder.glob(".*/mlflow.db") if path.stat().st_size], "the first table")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +20,6 @@ from agentnn.tracking.sender_control import is_sender_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 START = "import os, signal, sys, time\nfrom agentnn import start_run\n"
 FOR_EVER = (
@@ -149,3 +151,44 @@ def test_when_the_sender_is_killed_too_the_next_one_closes_the_run(uri: str, tmp
     assert (run.info.status, ended_run(uri, "both killed-child").info.status) == ("FAILED", "FAILED")
     steps = kept_steps(uri, run.info.run_id, "loss")
     assert steps in (list(range(acknowledged)), list(range(acknowledged + 1)))
+
+
+def test_the_reason_names_the_process_that_had_to_close_the_run(uri: str, tmp_path: Path):
+    pids = []
+    for script in ("start_run('twice')", "start_run(run_id=sys.argv[-1])"):
+        run_id = [run.info.run_id for run in runs_called(uri, "twice")]
+        with Trainer(f"{START}sys.argv += {run_id}\n{script}\nos._exit(1)\n", uri=uri, cwd=tmp_path) as trainer:
+            trainer.wait()
+            pids.append(trainer.process.pid)
+        wait_until(
+            lambda: any(
+                run.data.tags.get("agentnn.end_reason", "").startswith(said_of(pids[-1]))
+                for run in runs_called(uri, "twice")
+            ),
+            "the reason that names the last process",
+        )
+    assert len(runs_called(uri, "twice")) == 1
+
+
+HALF_WRITTEN = (
+    "import os, sqlite3, sys\n"
+    "database = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+    "database.execute('PRAGMA cache_size = 1')\n"
+    "database.execute('BEGIN IMMEDIATE')\n"
+    "database.execute('CREATE TABLE half (x)')\n"
+    "database.executemany('INSERT INTO half VALUES (?)', [('x' * 1000,)] * 2000)\n"
+    "os._exit(9)\n"
+)
+
+
+def test_a_database_that_a_killed_sender_left_in_the_middle_of_a_write_is_written_again(
+    template_database: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    uri = copy_of(template_database, tmp_path_factory)
+    database = uri.removeprefix("sqlite:///")
+    subprocess.run([sys.executable, "-c", HALF_WRITTEN, database], check=False, timeout=60)
+    assert Path(f"{database}-journal").exists()
+    run = start_run("after the kill", tracking_uri=uri)
+    run.log_metric("loss", 0.5)
+    run.end()
+    assert ended_run(uri, "after the kill").data.metrics == {"loss": 0.5}

@@ -204,8 +204,8 @@ def test_a_hang_up_that_is_ignored_as_by_nohup_stays_ignored(uri: str, tmp_path:
 @pytest.mark.parametrize(
     "where", ["run.end()", "thread = threading.Thread(target=run.end)\nthread.start()\nthread.join()"]
 )
-def test_after_the_run_a_signal_does_what_it_did_before(end: str, uri: str, tmp_path: Path):
-    script = outside("over", f"{end}\nprint('ready')\ntime.sleep(60)\n")
+def test_after_the_run_a_signal_does_what_it_did_before(where: str, uri: str, tmp_path: Path):
+    script = outside("over", f"{where}\nprint('ready')\ntime.sleep(60)\n")
     with Trainer(START + script, uri=uri, cwd=tmp_path) as trainer:
         trainer.wait_for_line("ready")
         trainer.process.send_signal(signal.SIGTERM)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import re
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.trainers import Trainer, kept_steps, wait_until
+from faults.trainers import Trainer, kept_steps, store_folder, wait_until
 from mlflow import MlflowClient
 from shared_store import copy_of, ended_run, runs_called, shared_state
 
-from agentnn import start_run
+from agentnn import ActiveRun, start_run
 from agentnn.errors import ConflictError, NotFoundError
+from agentnn.settings import Settings
+from agentnn.tracking.delivered import Cursor
+from agentnn.tracking.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from agentnn import ActiveRun
 
 MISSING = "0123456789abcdef0123456789abcdef"
 
@@ -37,9 +39,15 @@ def uri(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> st
 
 
 @pytest.fixture
-def ended(uri: str, request: pytest.FixtureRequest) -> ActiveRun:
+def name(request: pytest.FixtureRequest) -> str:
+    """A name of this test's own for a run."""
+    return re.sub(r"\W+", "-", request.node.name)
+
+
+@pytest.fixture
+def ended(uri: str, name: str) -> ActiveRun:
     """A run of this test's name, which has ended and is in the store."""
-    run = start_run(request.node.name, tracking_uri=uri)
+    run = start_run(name, tracking_uri=uri)
     run.log_param("lr", 0.001)
     run.log_metric("loss", 0.5, 0)
     run.end("FAILED", "at first")
@@ -226,3 +234,22 @@ def test_a_training_script_may_resume_its_run_as_often_as_it_is_started(uri: str
             assert trainer.wait() == 0, trainer.stderr
     [run] = runs_called(uri, "again and again")
     assert kept_steps(uri, run.info.run_id, "loss") == [0, 1, 2]
+
+
+def test_a_run_that_is_resumed_while_its_journal_is_cleared_away_loses_nothing(uri: str, name: str, tmp_path: Path):
+    script = f"from agentnn import start_run\nwith start_run({name!r}) as run: print(run.uuid)\n"
+    with Trainer(script, uri=uri, cwd=tmp_path) as trainer:
+        assert trainer.wait() == 0
+    ended_run(uri, name)
+    folder, settings = store_folder(uri).run(trainer.lines[0]), Settings.load(uri)
+    wait_until(lambda: Cursor.read(folder).offset == folder.journal.stat().st_size, "the delivery")
+    late = ActiveRun(folder, name, settings)  # a script that resumes it has opened the journal
+    Sender(folder.store, settings).sweep()
+    late.append("tags", {"values": {"late": "but kept"}})
+    late.flush()
+    assert runs_called(uri, name)[0].data.tags["late"] == "but kept"
+    late.journal.close()
+    wait_until(lambda: not folder.path.exists(), "the removal of what nobody writes any more")
+    with start_run(run_id=ended_run(uri, name).info.run_id, tracking_uri=uri) as again:
+        again.log_metric("loss", 0.5)
+    assert ended_run(uri, name).data.metrics == {"loss": 0.5}
