@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable, UsageError
+from agentnn.errors import ConflictError, NotAStoreError, NotFoundError, StoreUnavailable, UsageError
 from agentnn.stores.artifacts import local_folder
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from agentnn.settings import Settings
 
+_LOCK_TIMEOUT_S = 0.2
 _OPT_IN = "MLFLOW_ALLOW_FILE_STORE"
 
 
@@ -58,9 +60,10 @@ def check_sqlite_path(path: Path) -> None:
             raise
         raise StoreUnavailable(f"{path} can't be written to: {error.strerror}", hint="check its permissions") from error
     if path.exists() and path.stat().st_size:
-        from agentnn.stores.sqlite_file import ReadOnlyDatabase
+        from agentnn.stores.sqlite_file import ReadOnlyDatabase, StoreLocked
 
-        ReadOnlyDatabase(path, required={}).close()
+        with suppress(StoreLocked):  # somebody writes: it is a database, and will be free again
+            ReadOnlyDatabase(path, required={}, lock_timeout_s=_LOCK_TIMEOUT_S).close()
 
 
 def check_experiment(settings: Settings, name: str) -> None:
@@ -69,21 +72,21 @@ def check_experiment(settings: Settings, name: str) -> None:
     Raises:
         ConflictError: It is deleted but still holds its name.
     """
-    from agentnn.stores.base import open_store
+    from agentnn.stores.sql import SqlStore
+    from agentnn.stores.sqlite_file import SchemaMismatch
 
     if not settings.tracking_uri.lower().startswith("sqlite"):
         return
     try:
-        store = open_store(settings)
-    except (NotFoundError, StoreUnavailable):
-        return  # it is not there yet, or busy: the sender will see
+        store = SqlStore(settings.tracking_uri, workspace=settings.workspace, lock_timeout_s=_LOCK_TIMEOUT_S)
+    except (NotAStoreError, NotFoundError, SchemaMismatch, StoreUnavailable):
+        return  # it is not there yet, busy, or of a schema that only MLflow knows: the sender will see
     try:
         found = store.find_experiment(name=name)
     except StoreUnavailable:
         return
     finally:
-        if hasattr(store, "close"):
-            store.close()
+        store.close()
     if found is not None and found.lifecycle_stage != "active":
         raise ConflictError(
             f"the experiment {name!r} is deleted but still holds its name",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
 
 _PAGE = 1000
+_DATABASE_SERVERS = ("postgresql", "mysql")
+_CONNECT_TIMEOUT_S = 10
 
 
 def make_client(uri: str, settings: Settings, *, read: bool = True) -> MlflowClient:
@@ -39,7 +41,19 @@ def make_client(uri: str, settings: Settings, *, read: bool = True) -> MlflowCli
     with mlflow_call(settings, read=read):
         from mlflow import MlflowClient
 
+        if uri.lower().startswith(_DATABASE_SERVERS):
+            _try_to_connect(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=settings.registry_uri)
+
+
+def _try_to_connect(uri: str) -> None:
+    """Ask a database server once whether it lets us in; MLflow would ask for minutes."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.pool import NullPool
+
+    limit = {} if "connect_timeout" in make_url(uri).query else {"connect_timeout": _CONNECT_TIMEOUT_S}
+    create_engine(uri, poolclass=NullPool, connect_args=limit).connect().close()
 
 
 def find_logged_model(client: MlflowClient, settings: Settings, run_id: str, name: str) -> LoggedModel | None:

@@ -19,7 +19,7 @@ from agentnn.stores.artifacts import list_artifact_folder, local_folder
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.sql_best import best_candidates, tally
 from agentnn.stores.sql_where import LARGEST, NATURAL_ORDER, Sql, all_of, one_of, order_terms, where
-from agentnn.stores.sqlite_file import ReadOnlyDatabase, integer, sqlite_path, text
+from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, integer, sqlite_path, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +44,7 @@ class SqlStore:
         uri: ``sqlite:///path/to/mlflow.db``.
         workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
         elsewhere: Opens the same store through MLflow, which can list artifacts that are not on this machine.
+        lock_timeout_s: How long to wait for a writer that holds the file.
 
     Raises:
         StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
@@ -52,12 +53,17 @@ class SqlStore:
     """
 
     def __init__(
-        self, uri: str, *, workspace: str = "default", elsewhere: Callable[[], TrackingStore] | None = None
+        self,
+        uri: str,
+        *,
+        workspace: str = "default",
+        elsewhere: Callable[[], TrackingStore] | None = None,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
         self.uri = uri
         self.workspace = workspace
         self._elsewhere = elsewhere
-        self._database = ReadOnlyDatabase(sqlite_path(uri))
+        self._database = ReadOnlyDatabase(sqlite_path(uri), lock_timeout_s=lock_timeout_s)
         self._rows = self._database.rows
         self._check_workspace()
 

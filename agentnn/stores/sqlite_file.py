@@ -72,6 +72,10 @@ class SchemaMismatch(AgentNNError):
     exit_code = 2
 
 
+class StoreLocked(StoreUnavailable):
+    """A writer holds the database."""
+
+
 def sqlite_path(uri: str) -> Path:
     """The file that a ``sqlite:///…`` URI names, as SQLAlchemy reads it: percent-decoded, options cut off.
 
@@ -93,16 +97,19 @@ class ReadOnlyDatabase:
     Args:
         path: The file.
         required: The tables and columns that must be there.
+        lock_timeout_s: How long to wait for a writer that holds the file.
 
     Raises:
+        StoreLocked: A writer held it for longer.
         StoreUnavailable: There is no such file, it is a directory, or it can't be read.
         CorruptDataError: It is not a SQLite database, or a damaged one.
         NotAStoreError: It is a SQLite database, but not MLflow's.
         SchemaMismatch: It is MLflow's, but lacks a table or a column that is required.
     """
 
-    def __init__(self, path: Path, required: Tables = RUN_TABLES) -> None:
+    def __init__(self, path: Path, required: Tables = RUN_TABLES, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self.path = path.absolute()
+        self._lock_timeout_s = lock_timeout_s
         self._lock = Lock()
         self._abandoned: list[sqlite3.Connection] = []
         self._open()
@@ -169,7 +176,7 @@ class ReadOnlyDatabase:
         self._opened_state = self._state()
         uri = f"file:{quote(str(self.path))}?mode=ro" + ("&immutable=1" if self._frozen else "")
         with _sqlite_errors(self.path):
-            connection = sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, check_same_thread=False)
+            connection = sqlite3.connect(uri, uri=True, timeout=self._lock_timeout_s, check_same_thread=False)
             connection.execute("PRAGMA case_sensitive_like = ON")
             connection.create_function("number_of", 1, to_number, deterministic=True)
             connection.create_function("regexp", 2, _regexp, deterministic=True)
@@ -298,7 +305,7 @@ def _regexp(pattern: str, text: str | None) -> bool:
 def _translated(error: sqlite3.Error, path: Path) -> AgentNNError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreUnavailable(
+        return StoreLocked(
             f"{path} is locked by another process; gave up after {LOCK_TIMEOUT_S:g} s", hint="try again when it is done"
         )
     if "no such column" in str(error) or "no such table" in str(error):

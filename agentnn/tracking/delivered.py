@@ -28,7 +28,7 @@ class Cursor:
         offset: How much of the journal is in the store, in bytes.
         run_id, experiment_id: MLflow's ids; empty until the store gave them.
         creating: Whether the store was asked to make the run: if no answer came, it may have.
-        asked_again: Whether it was asked again since there was no such run: if it was only slow, there are two.
+        asked_again: Whether no answer came, and it was looked for: if the store was only slow, there may be two.
         name: The run's name.
         points: How many values of metrics were delivered.
         not_finite: The metrics that had a NaN or infinite value.

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import (
     AgentNNError,
@@ -38,8 +38,6 @@ HEARTBEAT_TAG = "agentnn.heartbeat"
 MISSING_PARENT_TAG = "agentnn.missing_parent"
 
 HEARTBEAT_S = 60.0
-_SETTLING_S = 0.5
-_Seen = TypeVar("_Seen")
 
 
 class RunDelivery:
@@ -112,7 +110,7 @@ class RunDelivery:
                 self._deliver_piece(piece)
                 self._move_to(piece.end)
             except (StoreUnavailable, CorruptDataError):
-                self._values.unsure = True
+                self._values.unsure = self._values.unanswered = True
                 raise
             if isinstance(piece, Event) and "copy" in piece.body and not self._letters:
                 shutil.rmtree(self._copy(piece.body).parent, ignore_errors=True)
@@ -132,6 +130,11 @@ class RunDelivery:
         self._letters.clear()
         self._end("FAILED", f"{who} ended without closing the run: it was killed, or the machine stopped", last)
         self._move_to(max(end, self.folder.journal.stat().st_size))  # what broke off was never acknowledged
+
+    def cut_tail(self) -> None:
+        """Leave out what broke off at the end of the journal: it was never acknowledged, and nobody will end it."""
+        self._letters.clear()
+        self._move_to(self.folder.journal.stat().st_size)
 
     def beat(self) -> None:
         """Say in the store that the run's process lives, every minute."""
@@ -218,10 +221,10 @@ class RunDelivery:
             **self._parent_tag(body),
         }
         if cursor.creating:
-            cursor.run_id = self._settled(lambda: self._find_made(body)) or ""
+            cursor.run_id = self._values.settled(lambda: self._find_made(body)) or ""
             if cursor.run_id:
                 self._writer.log_batch(cursor.run_id, tags=tags)  # it may have been made without
-            cursor.asked_again = not cursor.run_id
+            cursor.asked_again = True
         cursor.creating = True
         cursor.write(self.folder)
         if not cursor.run_id:
@@ -237,18 +240,6 @@ class RunDelivery:
         if found:
             return found[0]
         return self._writer.find_run_without_tags(self.cursor.experiment_id, body["name"], body["time"])
-
-    def _settled(self, look: Callable[[], _Seen]) -> _Seen:
-        """What a look at the store shows when it shows the same twice.
-
-        A request that got no answer may have reached a server that was busy, and be carried out now.
-        """
-        seen = look()
-        while self._unanswered:
-            time.sleep(_SETTLING_S)
-            before, seen = seen, look()
-            self._unanswered = seen != before
-        return seen
 
     def _parent_tag(self, body: dict[str, Any]) -> dict[str, str]:
         if "parent" in body:

@@ -23,7 +23,7 @@ class Finding:
         check: Which check found it, such as ``dead-process`` or ``orphan``.
         problem: What is wrong, in one line.
         repair: What a repair does, or, where there is none, what the user can do.
-        severity: ``problem``, or ``notice`` for what can't be judged from here.
+        severity: ``problem``, or ``notice`` for what can't be judged from here, or can't be undone.
         run_id, run, experiment: The run that it is about, its name, and the name of its experiment.
         model: The model version that it is about, as ``name/version``.
         fixed: Whether it was repaired.
@@ -43,10 +43,16 @@ class Finding:
 
     @classmethod
     def of_run(
-        cls, check: str, run: Run, problem: str, repair: str, action: Callable[[], None] | None = None
+        cls,
+        check: str,
+        run: Run,
+        problem: str,
+        repair: str,
+        action: Callable[[], None] | None = None,
+        severity: Severity = "problem",
     ) -> Finding:
         """A finding about a run."""
-        return cls(check, problem, repair, run_id=run.run_id, run=run.name, experiment=run.experiment, action=action)
+        return cls(check, problem, repair, severity, run.run_id, run.name, run.experiment, action=action)
 
     @property
     def is_fixable(self) -> bool:

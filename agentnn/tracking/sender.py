@@ -77,19 +77,8 @@ class Sender:
         Raises:
             StoreUnavailable: The store can't be used.
         """
-        progress = False
-        for run in self._in_turn():
-            if only is not None and run.folder.uuid not in only:
-                continue
-            living = run.has_living_writers()
-            if run.waits and not run.cursor.problem:
-                progress |= self._turn(run, most)
-            if not living and run.is_open and not run.cursor.problem and not self._has_whole_records(run):
-                run.close_abandoned()
-                progress = True
-            elif living and run.is_open:
-                run.beat()
-        return progress
+        meant = [run for run in self._in_turn() if only is None or run.folder.uuid in only]
+        return any([self._turn(run, most) for run in meant if not run.cursor.problem])
 
     def sync_files(self) -> None:
         """Have the kernel write what grew since the last time to the disk; a crash of the machine loses no more."""
@@ -134,7 +123,7 @@ class Sender:
 
         self._failed.pop(run.folder.uuid, None)
         try:
-            return run.deliver(most) > 0
+            return self._deliver_run(run, most)
         except ParentNotReady:
             return False  # its turn comes
         except (StoreUnavailable, CorruptDataError):
@@ -146,6 +135,17 @@ class Sender:
             run.cursor.problem = Problem.of(error).to_dict()
             run.cursor.write(run.folder)
         return False
+
+    def _deliver_run(self, run: RunDelivery, most: int) -> bool:
+        living = run.has_living_writers()  # before the last look at the journal: who dies after it has another turn
+        progress = run.waits and run.deliver(most) > 0
+        if living:
+            if run.is_open:
+                run.beat()
+        elif (run.is_open or run.waits) and not self._has_whole_records(run):
+            run.close_abandoned() if run.is_open else run.cut_tail()
+            return True
+        return progress
 
     def _goes_on(self, run: RunDelivery) -> bool:
         if run.cursor.problem or not (run.is_open or run.waits):

@@ -95,7 +95,8 @@ class Survey:
             self.running.append(run)
         if keys := _not_finite_keys(run):
             look = f"it never counts as best; to see when: agentnn run history {run.run_id} -m {quote(keys[0])}"
-            self.findings.append(Finding.of_run("non-finite", run, f"NaN or infinite: {', '.join(keys)}", look))
+            found = f"NaN or infinite: {', '.join(keys)}"
+            self.findings.append(Finding.of_run("non-finite", run, found, look, severity="notice"))
         if missing := _missing_files(run):
             restore = "restore the files, or move them back"
             self.findings.append(Finding.of_run("artifacts", run, f"not there: {', '.join(missing)}", restore))

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentnn.errors import ConflictError, NotFoundError, UnsafeError, UsageError
 from agentnn.stores.mlflow_writer import LONGEST_PARAM, LONGEST_TAG
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 REFUSALS = (UsageError, ConflictError, NotFoundError, UnsafeError)
 """What a store says when it will never take what it was sent."""
 
+_SETTLING_S = 0.5
+_Seen = TypeVar("_Seen")
 _LONGEST = {"params": LONGEST_PARAM, "tags": LONGEST_TAG}
 
 
@@ -41,10 +44,11 @@ class ValueDelivery:
 
     Attributes:
         unsure: Whether what comes next may be in the store already.
+        unanswered: Whether this process sent a request and got no answer: it may still be carried out.
     """
 
     def __init__(self, writer: MlflowWriter, cursor: Cursor, bury: Callable[[dict[str, Any], str], None]) -> None:
-        self.unsure = False
+        self.unsure = self.unanswered = False
         self._writer = writer
         self._cursor = cursor
         self._bury = bury
@@ -66,9 +70,18 @@ class ValueDelivery:
             self._request(request)
         self._cursor.points += len(batch.points)
 
+    def settled(self, look: Callable[[], _Seen]) -> _Seen:
+        """What a look at the store shows, once it shows the same twice when a busy server may still be at it."""
+        seen = look()
+        while self.unanswered:
+            time.sleep(_SETTLING_S)
+            before, seen = seen, look()
+            self.unanswered = seen != before
+        return seen
+
     def _leave_out_what_is_there(self, batch: Batch) -> None:
         """After a lost answer: what is in the store already is not sent again, nor what contradicts it."""
-        missing = self._missing(batch.points)
+        missing = self.settled(lambda: self._missing(batch.points))
         self.unsure = len(missing) < len(batch.points)
         batch.points = missing
         there = self._writer.params(self._cursor.run_id) if batch.params else {}

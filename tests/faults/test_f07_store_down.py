@@ -152,7 +152,7 @@ def test_what_is_not_in_mlflows_words_is_no_refusal(proxy: FaultyProxy, mlflow_s
     calls: tuple[Callable[[], object], ...] = (
         lambda: writer.ensure_experiment("0"),
         lambda: writer.create_run("0", "new", 0, {}),
-        lambda: writer.find_run_by_uuid("0", "0"),
+        lambda: writer.find_runs_by_uuid("0", "0"),
         lambda: writer.experiment_of(run_id),
         lambda: writer.params(run_id),
         lambda: writer.log_batch(run_id, [Metric("loss", 0.5, 1, 1)], {"lr": "0.1"}, {"a": "b"}),

@@ -13,6 +13,7 @@ from faults.trainers import (
     TIMED,
     Trainer,
     kept_run,
+    kept_runs,
     kept_steps,
     wait_until,
 )

@@ -1,0 +1,60 @@
+"""The sender: one run's trouble is not another's, and it leaves when nothing can be done any more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from faults.trainers import sender_pid, synced, wait_until
+from mlflow import MlflowClient
+from waiting_runs import WaitingRun
+
+from agentnn.tracking.process_identity import this_process
+from agentnn.tracking.sender_control import is_sender_running
+from agentnn.tracking.state import read_json, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def dead_process() -> str:
+    """The identity of a process of this machine that has ended."""
+    script = "from agentnn.tracking.process_identity import this_process; print(this_process().to_json())"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_run_that_is_gone_from_the_store_does_not_keep_the_others_waiting(
+    uri: str, database: Path, template_database: Path
+):
+    lost = WaitingRun(uri, "lost", process=this_process().to_json())
+    synced(uri)
+    os.kill(sender_pid(uri), 15)
+    wait_until(lambda: not is_sender_running(lost.folder.store), "the end of the sender")
+    shutil.copyfile(template_database, database)
+    write_json(lost.folder.cursor, {**read_json(lost.folder.cursor), "writers": [dead_process()]})
+
+    other = WaitingRun(uri, "other", process=dead_process())
+    other.log_metric("loss", 0.5)
+    other.end()
+    synced(uri)
+
+    [run] = MlflowClient(uri).search_runs(["0"])
+    assert (run.info.run_name, run.info.status, run.data.metrics) == ("other", "FINISHED", {"loss": 0.5})
+    assert read_json(lost.folder.cursor)["problem"]["kind"] == "NotFoundError"
+
+
+def test_a_tail_that_broke_off_after_the_end_keeps_no_sender_waiting(uri: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AGENTNN_SENDER_IDLE_S", "0.5")
+    run = WaitingRun(uri, "torn", process=dead_process())
+    run.end()
+    with run.folder.journal.open("ab") as file:
+        file.write(b"\x1e0000 {")
+    synced(uri)
+    wait_until(lambda: not is_sender_running(run.folder.store), "the end of the sender", timeout=30)
+    assert not run.folder.path.exists()
+    assert [one.info.status for one in MlflowClient(uri).search_runs(["0"])] == ["FINISHED"]
