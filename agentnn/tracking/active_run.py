@@ -159,7 +159,7 @@ class ActiveRun(FileRecorder):
             raise UsageError(f"a run can't end as {status!r}", hint=f"one of {', '.join(_STATUSES)}")
         if not self._close(Ending(status, reason), end_time):
             return
-        self._deliver(in_a_hurry=status == "KILLED")
+        self._deliver(in_a_hurry=status == "KILLED" or self.journal.unwritten > 0)
         self._tell_what_waits()
         if self.journal.unwritten:
             raise self._unwritten()

@@ -18,7 +18,7 @@ from faults.trainers import (
     wait_until,
 )
 from faulty_proxy import FaultyProxy
-from real_stores import PROXIED, MlflowServer, copy_sqlite_store, end_senders
+from real_stores import end_senders
 
 from agentnn.stores.mlflow_writer import UUID_TAG
 
@@ -27,10 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from mlflow.entities import Run
+    from real_stores import MlflowServer
+
 pytestmark = pytest.mark.slow
 
 DEADLINE_S = 35
 """By when a command gives up, and a script that has trained ends."""
+
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
+"""For senders that are to give up soon."""
 
 STEPS = 500
 
@@ -89,16 +95,6 @@ def test_neither_training_nor_a_command_waits_longer_than_said(
     assert kept_steps(mlflow_server.url, run.info.run_id, "loss") == list(range(STEPS))
 
 
-@pytest.fixture(params=["sqlite", "mlruns"])
-def server(
-    request: pytest.FixtureRequest, start_server: Callable[[str], MlflowServer], tmp_path: Path, template_database: Path
-) -> MlflowServer:
-    """A server that keeps its runs in a database, which drops a point that it has, or in files, which don't."""
-    if request.param == "sqlite":
-        return start_server(copy_sqlite_store(template_database, tmp_path / "mlflow.db", PROXIED))
-    return start_server(str(tmp_path / "mlruns"))
-
-
 class HoldingProxy(FaultyProxy):
     """Keeps the first request to each of some paths back until they are all let go; clients give up on them before."""
 
@@ -118,37 +114,57 @@ class HoldingProxy(FaultyProxy):
         super()._answer(client, mode, changed, request, path)
 
 
-@pytest.mark.parametrize(
-    ("late", "look"), [("runs/create", "runs/search"), ("runs/log-batch", "metrics/get-history")], ids=["run", "batch"]
-)
-def test_what_is_done_while_the_sender_looks_whether_it_was_done_is_done_once(
-    late: str, look: str, server: MlflowServer, state_dir: Path, tmp_path: Path
+def made(server: MlflowServer, trainer: Trainer) -> list[Run]:
+    """The runs that were made for a trainer, the deleted ones last."""
+    runs = [run for run in kept_runs(server.url) if run.data.tags[UUID_TAG] == trainer.lines[0]]
+    return sorted(runs, key=lambda run: run.info.lifecycle_stage)
+
+
+def test_a_run_that_is_made_while_the_sender_looks_whether_it_is_there_is_one_run(
+    mlflow_server: MlflowServer, state_dir: Path, tmp_path: Path
 ):
-    (tmp_path / "stop").touch()
-    with HoldingProxy(server.url, late, look) as proxy, Trainer(TRAIN, uri=proxy.url, cwd=tmp_path) as trainer:
+    finish_after_a_look(mlflow_server, "runs/create", "runs/search", state_dir, tmp_path)
+
+
+def test_a_batch_that_is_written_while_the_sender_looks_whether_it_is_there_is_there_once(
+    start_server: Callable[[str], MlflowServer], state_dir: Path, tmp_path: Path
+):
+    """In a database it would be there once anyhow; this server keeps its runs in files."""
+    server = start_server(str(tmp_path / "mlruns"))
+    finish_after_a_look(server, "runs/log-batch", "metrics/get-history", state_dir, tmp_path)
+
+
+def finish_after_a_look(server: MlflowServer, late: str, look: str, state_dir: Path, folder: Path) -> None:
+    """Have one request done late, at the moment of the look that follows it; all must be there once."""
+    (folder / "stop").touch()
+    with (
+        HoldingProxy(server.url, late, look) as proxy,
+        Trainer(TRAIN, uri=proxy.url, cwd=folder, env=IMPATIENT) as trainer,
+    ):
         wait_until(lambda: proxy.count(look), "the look")
         assert proxy.count(late) == 1
         proxy.let_go.set()
         assert trainer.wait() == 0, trainer.stderr
-        assert agentnn("--tracking-uri", proxy.url, "run", "sync", cwd=tmp_path).returncode == 0
+        assert agentnn("--tracking-uri", proxy.url, "run", "sync", cwd=folder).returncode == 0
         end_senders(state_dir)
-    [run] = kept_runs(server.url)
-    assert (run.data.tags[UUID_TAG], run.info.status) == (trainer.lines[0], "FINISHED")
+    [run] = made(server, trainer)
+    assert run.info.status == "FINISHED"
     assert kept_steps(server.url, run.info.run_id, "loss") == list(range(STEPS))
 
 
 def test_a_run_that_is_made_after_the_sender_has_looked_and_asked_again_is_deleted_in_the_end(
-    server: MlflowServer, state_dir: Path, tmp_path: Path
+    mlflow_server: MlflowServer, state_dir: Path, tmp_path: Path
 ):
-    with HoldingProxy(server.url, "runs/create") as proxy, Trainer(TRAIN, uri=proxy.url, cwd=tmp_path) as trainer:
+    with (
+        HoldingProxy(mlflow_server.url, "runs/create") as proxy,
+        Trainer(TRAIN, uri=proxy.url, cwd=tmp_path, env=IMPATIENT) as trainer,
+    ):
         wait_until(lambda: proxy.count("runs/create") == 2, "the second request")
         proxy.let_go.set()
-        wait_until(lambda: len(kept_runs(server.url)) == 2, "the second run")
+        wait_until(lambda: len(made(mlflow_server, trainer)) == 2, "the second run")
         (tmp_path / "stop").touch()
         assert trainer.wait() == 0, trainer.stderr
         end_senders(state_dir)
-    runs = sorted(kept_runs(server.url), key=lambda run: run.info.lifecycle_stage)
-    assert [run.info.lifecycle_stage for run in runs] == ["active", "deleted"]
-    assert [run.info.status for run in runs] == ["FINISHED", "RUNNING"]
-    assert runs[1].data.metrics == {}
-    assert {run.data.tags[UUID_TAG] for run in runs} == {trainer.lines[0]}
+    ours, twin = made(mlflow_server, trainer)
+    assert (ours.info.lifecycle_stage, ours.info.status) == ("active", "FINISHED")
+    assert (twin.info.lifecycle_stage, twin.data.metrics) == ("deleted", {})
