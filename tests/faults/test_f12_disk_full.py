@@ -59,9 +59,7 @@ def test_what_found_no_room_is_written_when_there_is_some_again(uri: str, tmp_pa
     assert len(MlflowClient(uri).get_metric_history(run.info.run_id, "same")) == 1000
 
 
-def test_without_room_to_the_end_the_end_is_an_error_and_what_was_written_before_is_delivered(
-    uri: str, tmp_path: Path
-):
+def test_without_room_to_the_end_the_end_is_an_error_and_what_was_written_before_is_delivered(uri: str, tmp_path: Path):
     told = trained(uri, tmp_path, "no room")
     kept = int(str(told["kept"]))
     ended = told["ended"]
