@@ -47,6 +47,9 @@ _REFUSED_BY_THE_DATABASE = ("/gkpj)", "/9h9h)")
 """Ends of the addresses that SQLAlchemy puts into an IntegrityError and a DataError: these alone are about the data.
 MLflow answers BAD_REQUEST to every error of its database that it does not know, a full pool of connections included."""
 
+_NOT_THE_REASON = "(raised as a result of Query-invoked autoflush"
+"""How SQLAlchemy begins the message of an error whose next line says what is wrong."""
+
 
 @contextmanager
 def mlflow_call(settings: Settings, *, read: bool = True, timeout_s: int = TIMEOUT_S) -> Iterator[None]:
@@ -186,7 +189,7 @@ def _without_python(message: str) -> str:
 
 
 def _first_line(text: str, settings: Settings) -> str:
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_NOT_THE_REASON)]
     return redact(lines[0] if lines else "unknown error", settings.secrets.values())[:500]
 
 

@@ -160,7 +160,6 @@ class ActiveRun(FileRecorder):
         if not self._close(Ending(status, reason), end_time):
             return
         self._deliver(in_a_hurry=status == "KILLED" or self.journal.unwritten > 0)
-        self._tell_what_waits()
         if self.journal.unwritten:
             raise self._unwritten()
         if self.strict:
@@ -179,7 +178,7 @@ class ActiveRun(FileRecorder):
         ending = Ending.of(error)
         try:
             self.end(ending.status, ending.reason)
-        except AgentNNError as problem:
+        except (AgentNNError, OSError) as problem:
             if error is None:
                 raise
             _log.error("%s", problem)  # the first error is the one to be seen
@@ -216,7 +215,7 @@ class ActiveRun(FileRecorder):
     def _close_at_exit(self, ending: Ending) -> None:
         try:
             self.end(ending.status, ending.reason)
-        except AgentNNError as problem:
+        except (AgentNNError, OSError) as problem:
             _log.error("%s", problem)
 
     def _call_sender(self) -> None:
@@ -232,6 +231,7 @@ class ActiveRun(FileRecorder):
             _patience_with(self.folder.store.path).spend(
                 lambda left: self._delivered.wait(left if in_a_hurry else END_TIMEOUT_S, left)
             )
+            self._tell_what_waits()
         except OSError as error:  # no process, no memory, no descriptor: what was logged is on the disk all the same
             _log.warning("no sender could be reached: %s", error)
 

@@ -1,9 +1,10 @@
 """How a process ends while a run is open, so that the run is closed with the truth about it.
 
-While a run is open, SIGTERM and SIGHUP raise SystemExit with 128 + n in the main thread instead of killing on the spot,
-so that ``with`` blocks end; a handler of the user's own is left alone. A run that is not in a ``with`` block is closed
-when the interpreter or a worker of multiprocessing leaves: FAILED after an error or an exit with one, KILLED after a
-signal. Only ``raise SystemExit(n)`` outside of ``with`` leaves no trace that could be seen then; ``sys.exit(n)`` does.
+While the main thread has a run open, SIGTERM and SIGHUP raise SystemExit with 128 + n in it instead of killing on the
+spot, so that ``with`` blocks end; a handler of the user's own is left alone. A run that is not in a ``with`` block is
+closed when the interpreter or a worker of multiprocessing leaves: FAILED after an error or an exit with one, KILLED
+after a signal. Only ``raise SystemExit(n)`` outside of ``with`` leaves no trace that could be seen then, as
+``sys.exit(n)`` does. What ends without any of this is closed by the sender.
 """
 
 from __future__ import annotations

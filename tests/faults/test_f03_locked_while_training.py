@@ -25,7 +25,7 @@ from agentnn.tracking.sender_control import sender_status
 if TYPE_CHECKING:
     from pathlib import Path
 
-START_S = 1.0
+START_S = 3.0
 """What a start may take; MLflow's own takes 20 s here, and fails."""
 
 TRAIN_UNTIL_TOLD = f"""

@@ -213,6 +213,22 @@ def test_after_the_run_a_signal_does_what_it_did_before(where: str, uri: str, tm
         assert trainer.stderr == ""
 
 
+def test_a_run_of_another_thread_does_not_hide_that_of_the_main_thread(uri: str, tmp_path: Path):
+    other = (
+        "def train():\n"
+        "    with start_run('of thread'):\n"
+        "        opened.set()\n"
+        "        time.sleep(60)\n"
+        "opened = threading.Event()\n"
+        "threading.Thread(target=train, daemon=True).start()\n"
+        "opened.wait()\n"
+    )
+    [end] = shot([other + within("of main")], signal.SIGTERM, uri, tmp_path)
+    assert end.code == 143, end.shown
+    assert ended_run(uri, "of main").info.status == "KILLED"
+    assert ended_run(uri, "of thread").info.status == "KILLED"
+
+
 def test_a_signal_that_is_caught_on_purpose_does_not_end_the_run(uri: str, tmp_path: Path):
     script = within("caught", "try:\n" + indented(LOOP) + "except SystemExit: pass\nrun.log_metric('loss', 0.25)\n")
     [end] = shot([script], signal.SIGTERM, uri, tmp_path)

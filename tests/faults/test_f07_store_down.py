@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from real_stores import MlflowServer
+    from real_stores import MlflowServer, PostgresCluster
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +66,12 @@ def proxy(mlflow_server: MlflowServer, state_dir: Path) -> Iterator[FaultyProxy]
 def state(uri: str) -> str:
     """What the sender is at."""
     return sender_status(store_folder(uri)).state
+
+
+def problem(uri: str) -> str:
+    """Why it can't do that."""
+    found = sender_status(store_folder(uri)).problem
+    return found.message if found else ""
 
 
 def stop(trainer: Trainer, folder: Path) -> tuple[str, int]:
@@ -142,6 +148,26 @@ def test_a_server_that_dies_and_comes_back_has_everything(start_server: Callable
             watch_until(server.url, lambda: state(server.url) == "delivering", "the recovery")
         uuid, steps = stop(trainer, tmp_path)
     assert_all_is_there(server.url, uuid, steps)
+
+
+def test_a_database_that_takes_no_writes_for_a_while_refuses_nothing(postgres: PostgresCluster, tmp_path: Path):
+    """As a replica does until it has taken over; MLflow calls that a bad request."""
+    uri = postgres.create_store(str(tmp_path / "artifacts"))
+    name = uri.rpartition("/")[2]
+    renew = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
+    with Trainer(TRAIN_UNTIL_TOLD, uri=uri, cwd=tmp_path) as trainer:
+        watch_until(uri, lambda: state(uri) == "delivering", "the first delivery")
+        postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        postgres.execute(renew)
+        watch_until(uri, lambda: "read-only transaction" in problem(uri), "the failure")
+        postgres.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        postgres.execute(renew)
+        watch_until(uri, lambda: state(uri) == "delivering", "the recovery")
+        uuid, steps = stop(trainer, tmp_path)
+    assert_all_is_there(uri, uuid, steps)
+    assert not store_folder(uri).run(uuid).dead_letters.exists()
+    end_senders(store_folder(uri).path.parent)
+    postgres.drop_store(uri)
 
 
 def test_what_is_not_in_mlflows_words_is_no_refusal(proxy: FaultyProxy, mlflow_server: MlflowServer, tmp_path: Path):

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli.support import agentnn
-from faults.trainers import Trainer, kept_steps
+from faults.trainers import Trainer, kept_steps, store_folder, wait_until
 from mlflow import MlflowClient
 from shared_store import copy_of, ended_run, runs_called, shared_state
 
 from agentnn import current_run, start_run
 from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable
+from agentnn.tracking.sender_control import is_sender_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,6 +129,21 @@ def test_parents_in_a_circle_keep_nobody_busy(uri: str, name: str, tmp_path: Pat
     for command in (("run", "list"), ("run", "best", "-m", "loss", "--mode", "min"), ("run", "show", first)):
         ran = agentnn("--tracking-uri", uri, *command, cwd=tmp_path, timeout=30)
         assert ran.returncode == 0, ran.stderr
+
+
+def test_a_child_whose_parent_was_refused_does_not_keep_the_sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "mlruns").as_uri()
+    client = MlflowClient(uri)
+    client.delete_experiment(client.create_experiment("gone"))
+    script = (
+        "with start_run('parent', experiment='gone'), start_run('child', nested=True, experiment='fine') as child:\n"
+        "    child.log_metric('loss', 0.5)\n"
+    )
+    with Trainer(START + script, uri=uri, cwd=tmp_path, env={"AGENTNN_SENDER_IDLE_S": "1"}) as trainer:
+        assert trainer.wait() == 0
+        assert "the experiment 'gone' is deleted" in trainer.stderr
+    wait_until(lambda: not is_sender_running(store_folder(uri)), "the end of the sender", 30)
 
 
 # -- MLFLOW_RUN_ID -----------------------------------------------------------------------------------------
