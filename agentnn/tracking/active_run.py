@@ -162,6 +162,8 @@ class ActiveRun(FileRecorder):
         self._deliver(in_a_hurry=status == "KILLED" or self.journal.unwritten > 0)
         if self.journal.unwritten:
             raise self._unwritten()
+        with self._lock:  # a thread may still be logging what it was about to log
+            self.journal.close()
         if self.strict:
             self._raise_if_undelivered()
 
@@ -207,8 +209,6 @@ class ActiveRun(FileRecorder):
             self._append("end", {"status": ending.status, "reason": reason, **moment})
             self._ended = True
             self.journal.retry()
-            if not self.journal.unwritten:
-                self.journal.close()
         watch.remove(self._close_at_exit)
         return True
 

@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 import re
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,25 @@ def test_a_run_that_has_ended_takes_nothing_more(ended: ActiveRun, uri: str, tmp
     assert (ended.folder.journal.read_bytes(), list(ended.folder.path.rglob("*"))) == (journal, files)
     assert MlflowClient(uri).get_run(ended.run_id).to_dictionary() == before
     assert MlflowClient(uri).list_artifacts(ended.run_id) == []
+
+
+def test_what_a_thread_logs_while_the_run_ends_is_kept_or_refused(uri: str, name: str):
+    def log(run: ActiveRun, logged: list[int]) -> None:
+        with pytest.raises(ConflictError, match="has ended"):
+            for step in range(10**9):
+                run.log_metric("loss", 0.5, step)
+                logged.append(step)
+
+    for number in range(10):
+        run, logged = start_run(f"{name}-{number}", tracking_uri=uri), []
+        threads = [threading.Thread(target=log, args=(run, logged)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.02)
+        run.end()
+        for thread in threads:
+            thread.join()
+        assert kept_steps(uri, run.run_id, "loss") == sorted(logged)
 
 
 def test_to_end_a_run_again_changes_nothing(ended: ActiveRun, uri: str):
