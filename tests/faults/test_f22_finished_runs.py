@@ -95,15 +95,16 @@ def test_what_a_thread_logs_while_the_run_ends_is_kept_or_refused(uri: str, name
                 run.log_metric("loss", 0.5, step)
                 logged.append(step)
 
-    for number in range(10):
+    for number in range(5):
         run, logged = start_run(f"{name}-{number}", tracking_uri=uri), []
         threads = [threading.Thread(target=log, args=(run, logged)) for _ in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(0.02)
+        time.sleep(0.01)
         run.end()
         for thread in threads:
             thread.join()
+        ended_run(uri, run.name)
         assert kept_steps(uri, run.run_id, "loss") == sorted(logged)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.trainers import kept_run, sender_pid, synced, wait_until
+from faults.trainers import DEADLINE_S, kept_run, sender_pid, synced, wait_until
 from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
 
 from agentnn import start_run
-from agentnn.tracking.sender_control import is_sender_running
+from agentnn.tracking.sender_control import is_sender_running, wake_sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,10 @@ def test_a_sender_that_dies_during_the_copy_leaves_no_part_and_the_next_one_has_
     run = start_run("copying", tracking_uri=uri)
     root = Path(MlflowClient(uri).get_run(run.run_id).info.artifact_uri)
     run.log_artifact(large, "model")
-    wait_until(lambda: list(root.parent.glob(".agentnn.*")), "the copy")
+    wake_sender(run.folder.store)
+    deadline = time.monotonic() + DEADLINE_S
+    while not list(root.parent.glob(".agentnn.*")):  # it takes some 50 ms
+        assert time.monotonic() < deadline
     os.kill(sender_pid(uri), signal.SIGKILL)
     wait_until(lambda: not is_sender_running(run.folder.store), "the end of the sender")
     assert files_called(large.name, root) == []

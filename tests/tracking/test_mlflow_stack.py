@@ -190,9 +190,12 @@ def test_mlflow_is_told_nothing_for_longer_than_the_run(uri: str, name: str, mon
 
 
 def test_what_the_user_tells_mlflow_meanwhile_stays(uri: str, name: str):
-    with start_run(name, tracking_uri=uri):
-        mlflow.set_tracking_uri("sqlite:///of-user.db")
-    assert told() == ("sqlite:///of-user.db", "sqlite:///of-user.db")
+    try:
+        with start_run(name, tracking_uri=uri):
+            mlflow.set_tracking_uri("sqlite:///of-user.db")
+        assert told() == ("sqlite:///of-user.db", "sqlite:///of-user.db")
+    finally:
+        mlflow.set_tracking_uri(None)
 
 
 def test_a_plain_start_leaves_mlflow_alone(uri: str, name: str):
