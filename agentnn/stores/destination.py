@@ -60,9 +60,9 @@ def check_sqlite_path(path: Path) -> None:
             raise
         raise StoreUnavailable(f"{path} can't be written to: {error.strerror}", hint="check its permissions") from error
     if path.exists() and path.stat().st_size:
-        from agentnn.stores.sqlite_file import ReadOnlyDatabase, StoreLocked
+        from agentnn.stores.sqlite_file import ReadOnlyDatabase
 
-        with suppress(StoreLocked):  # somebody writes: it is a database, and will be free again
+        with suppress(StoreUnavailable):  # somebody writes, or died while writing: the next writer undoes that
             ReadOnlyDatabase(path, required={}, lock_timeout_s=_LOCK_TIMEOUT_S).close()
 
 

@@ -183,8 +183,8 @@ class MlflowWriter:
             self._client.delete_run(run_id)
 
     def delete_tag(self, run_id: str, key: str) -> None:
-        """Take a tag off a run."""
-        with self._call():
+        """Take a tag off a run, if it has it."""
+        with suppress(NotFoundError), self._call():
             self._client.delete_tag(run_id, key)
 
     def register_model(self, name: str, run_id: str, artifact_path: str, alias: str | None = None) -> int:

@@ -161,6 +161,8 @@ class FileRecorder(Recorder):
 
     def _attach(self, kind: str, target: str, write: Callable[[Path], object]) -> None:
         """Have a file or folder written where it waits for delivery, then log it."""
+        if self._ended:
+            self._refuse()
         make_private_folder(self.folder.files)
         place = Path(tempfile.mkdtemp(dir=self.folder.files)) / (Path(target).name or "files")
         try:

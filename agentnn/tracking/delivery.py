@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import (
     AgentNNError,
+    ConflictError,
     CorruptDataError,
     StoreUnavailable,
     UsageError,
@@ -180,8 +181,10 @@ class RunDelivery:
             self._values.send(Batch(0, tags=dict(body["tags"])))
 
     def _on_resume(self, body: dict[str, Any]) -> None:
-        self._remember_writer(body)
+        others = [one for one in self.cursor.writers if one != body["process"]]
+        self.cursor.writers = [body["process"], *others]  # the first is the one that has to close the run
         self._writer.reopen(self.cursor.run_id)
+        self._writer.delete_tag(self.cursor.run_id, REASON_TAG)  # why it ended the last time is no longer so
         self._writer.log_batch(self.cursor.run_id, tags={PROCESS_TAG: body["process"]})
         self.cursor.status = "RUNNING"
 
@@ -244,8 +247,11 @@ class RunDelivery:
     def _parent_tag(self, body: dict[str, Any]) -> dict[str, str]:
         if "parent" in body:
             parent = self.folder.store.run(body["parent"])
-            run_id = Cursor.read(parent).run_id
+            cursor = Cursor.read(parent)
+            run_id = cursor.run_id
             if not run_id and parent.journal.exists():
+                if cursor.problem:
+                    raise ConflictError(f"the parent of {body['name']!r} was refused: {cursor.problem['message']}")
                 raise ParentNotReady(f"the parent of {body['name']!r} is not in the store yet")
             return {PARENT_TAG: run_id} if run_id else {MISSING_PARENT_TAG: body["parent"]}
         if "parent_run_id" not in body:

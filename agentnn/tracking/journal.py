@@ -12,10 +12,13 @@ several processes don't mix. A record that breaks off without its line feed was 
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import zlib
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -58,7 +61,8 @@ class JournalWriter:
         self._kept_bytes = 0
         self._lock = Lock()
         try:
-            self._descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
+            self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
+            hold(self._descriptor)
         except OSError as error:
             raise _no_journal(path, error) from error
 
@@ -116,6 +120,30 @@ class JournalWriter:
             self._kept_bytes -= len(record)
         if not self.lost:
             self.problem = None
+
+
+def hold(descriptor: int) -> None:
+    """Keep a journal from being removed for as long as the file is open; the kernel lets go when all writers have.
+
+    Raises:
+        FileNotFoundError: It was removed in the instant before.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    if os.fstat(descriptor).st_nlink == 0:
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+@contextmanager
+def nobody_writes(path: Path) -> Iterator[bool]:
+    """Whether no process has a journal open for writing; meanwhile none can."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,8 @@ class Recorder:
 
     def _append_metrics(self, template: str, keys: Collection[str], step: int, values: tuple[float, ...]) -> None:
         with self._lock:
+            if self._ended:  # meanwhile, by another thread
+                self._refuse()
             if self._advance() >= self._next_look:
                 self._next_look = self._time + _LOOK_EVERY_MS
                 self._look_around()
@@ -195,6 +197,8 @@ class Recorder:
         if not (time_ms := step_number(timestamp)) >= 0:
             raise UsageError(f"the timestamp {timestamp} is before 1970", hint="give milliseconds since the epoch")
         with self._lock:
+            if self._ended:
+                self._refuse()
             sequence = self._sequence
             self._sequence = sequence + 1
             self.journal.append(frame(template % (sequence, time_ms, step, *values)))

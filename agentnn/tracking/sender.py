@@ -108,10 +108,17 @@ class Sender:
 
     def sweep(self) -> None:
         """Remove what is delivered and can't grow any more."""
+        from agentnn.tracking.journal import nobody_writes
+
+        shutil.rmtree(self.store.trash, ignore_errors=True)  # a sender that was killed may have left it
         for run in self._look():
-            if run.is_over(_KEPT_S):
-                shutil.rmtree(run.folder.path, ignore_errors=True)
-                self._runs.pop(run.folder.uuid, None)
+            if not run.is_over(_KEPT_S):
+                continue
+            with nobody_writes(run.folder.journal) as unused:
+                if unused and not run.waits:  # a process may have resumed it just now
+                    run.folder.path.rename(self.store.trash)  # at once: nobody finds a part of it
+                    shutil.rmtree(self.store.trash, ignore_errors=True)
+                    self._runs.pop(run.folder.uuid, None)
 
     def _in_turn(self) -> list[RunDelivery]:
         """Every run; what failed comes after what did not, and the last failure last: it may be this run's alone."""
@@ -215,7 +222,7 @@ class SenderProcess:
         self._pipe = _open_pipe(store)
         self._pace = Pace()
         self._urgent: set[str] = set()
-        self._all_urgent = False
+        self._all_urgent = True  # who wanted something before there was a sender could not say so
         self._stop = False
         self._idle_s = float(os.environ.get("AGENTNN_SENDER_IDLE_S", IDLE_S))
 

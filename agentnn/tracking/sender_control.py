@@ -52,9 +52,9 @@ class SenderStatus:
 
 def sender_status(store: StoreFolder) -> SenderStatus:
     """What the sender of a store is at."""
-    said = read_json(store.status)
-    if not said or not is_sender_running(store):
-        return SenderStatus()
+    if not is_sender_running(store):
+        return SenderStatus("starting" if any(one.poll() is None for one in _started) else "gone")
+    said = read_json(store.status) or {"state": "starting"}
     return SenderStatus(str(said.get("state")), Problem.from_dict(said.get("problem")), int(said.get("since", 0)))
 
 

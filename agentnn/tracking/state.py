@@ -78,6 +78,7 @@ class StoreFolder:
         self.status = path / "sender.json"
         self.log = path / "sender.log"
         self.wake = path / "wake"
+        self.trash = path / "trash"
 
     @classmethod
     def of(cls, settings: Settings) -> StoreFolder:
