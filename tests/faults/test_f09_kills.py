@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from faults.trainers import Trainer, kept_run, sender_pid, store_folder, synced,
 from mlflow import MlflowClient
 from real_stores import STORE_KINDS
 
+from agentnn import start_run
 from agentnn.settings import Settings
 from agentnn.tracking.delivered import Cursor
 from agentnn.tracking.sender_control import ensure_sender, is_sender_running, with_absolute_uris
@@ -115,6 +118,25 @@ def test_what_was_acknowledged_is_there_once(kind: str, make_store: Callable[[st
     print(f"{len(begun)} runs, {sum(map(len, begun))} steps")
     for uuid, *steps in begun:
         check_run(uri, kept_run(uri, uuid), len(steps))
+
+
+def test_a_run_starts_on_a_database_that_a_killed_process_left_half_written(uri: str, database: Path):
+    code = (
+        "import os, sqlite3\n"
+        f"c = sqlite3.connect({str(database)!r}, isolation_level=None)\n"
+        "c.execute('PRAGMA cache_size = 1')\n"
+        "c.execute('BEGIN IMMEDIATE')\n"
+        "c.execute('CREATE TABLE big (x)')\n"
+        "c.executemany('INSERT INTO big VALUES (?)', [('x' * 1000,)] * 2000)\n"
+        "c.execute(\"UPDATE experiments SET name = 'half'\")\n"
+        "os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    assert database.with_name(f"{database.name}-journal").exists()
+    with start_run("after", tracking_uri=uri, strict=True) as run:
+        run.log_metric("loss", 0.5, 1)
+    assert kept_run(uri, run.uuid).info.status == "FINISHED"
+    assert [experiment.name for experiment in MlflowClient(uri).search_experiments()] == ["Default"]
 
 
 def check_run(uri: str, run: Run, acknowledged: int) -> None:
