@@ -60,7 +60,10 @@ def sender_status(store: StoreFolder) -> SenderStatus:
 
 def is_sender_running(store: StoreFolder) -> bool:
     """Whether a process holds the sender's lock. Several may ask at once, and none takes another one for a sender."""
-    descriptor = _try_lock(store.lock, fcntl.LOCK_SH)
+    try:
+        descriptor = _try_lock(store.lock, fcntl.LOCK_SH, make=False)
+    except FileNotFoundError:  # no sender ever ran here
+        return False
     if descriptor is None:
         return True
     os.close(descriptor)
@@ -80,8 +83,8 @@ def take_lock(path: Path) -> int | None:
     return None
 
 
-def _try_lock(path: Path, kind: int) -> int | None:
-    descriptor = open_private(path, os.O_RDWR)
+def _try_lock(path: Path, kind: int, *, make: bool = True) -> int | None:
+    descriptor = open_private(path, os.O_RDWR) if make else os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
