@@ -117,7 +117,7 @@ def dismiss(pid: int) -> None:
     signals = [signal.SIGTERM, *[None] * 50, signal.SIGKILL, *[None] * 10]
     for number in signals:
         with suppress(OSError):
-            if b"agentnn.tracking.sender" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"agentnn.tracking.sending.sender" not in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return
             if number:
                 os.kill(pid, number)

@@ -386,6 +386,6 @@ def _pid_in(path: Path) -> int | None:
 def _is_sender(pid: int) -> bool:
     """Whether a process lives and is a sender; a dead one that waits for its parent has no command line."""
     try:
-        return b"agentnn.tracking.sender" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"agentnn.tracking.sending.sender" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False

@@ -249,8 +249,8 @@ IGNORES_SIGTERM = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)
 @pytest.mark.parametrize(
     ("code", "name", "ended"),
     [
-        (OBEYS, "agentnn.tracking.sender", -signal.SIGTERM),
-        (IGNORES_SIGTERM, "agentnn.tracking.sender", -signal.SIGKILL),
+        (OBEYS, "agentnn.tracking.sending.sender", -signal.SIGTERM),
+        (IGNORES_SIGTERM, "agentnn.tracking.sending.sender", -signal.SIGKILL),
         (OBEYS, "somebody else", None),
     ],
 )

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.settings import Settings
 from agentnn.tracking.attachments import FileRecorder
-from agentnn.tracking.process_identity import this_process
-from agentnn.tracking.sender_control import with_absolute_uris
-from agentnn.tracking.state import StoreFolder, new_uuid
+from agentnn.tracking.journal.process_identity import this_process
+from agentnn.tracking.journal.state import StoreFolder, new_uuid
+from agentnn.tracking.sending.sender_control import with_absolute_uris
 
 if TYPE_CHECKING:
-    from agentnn.tracking.state import RunFolder
+    from agentnn.tracking.journal.state import RunFolder
 
 
 def dead_process() -> str:
     """The identity of a process that has ended."""
-    code = "from agentnn.tracking.process_identity import this_process; print(this_process().to_json())"
+    code = "from agentnn.tracking.journal.process_identity import this_process; print(this_process().to_json())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -12,13 +12,13 @@ from rich.text import Text
 from agentnn.cli.tables import condensed, curve, details, sparkline, styled
 from agentnn.cli.text import short, visible
 from agentnn.cli.views import age, duration
-from agentnn.tracking.equity_curve import EQUITY_CURVE_TAG, drawdowns, read_sketch
+from agentnn.tracking.backtests.equity_curve import EQUITY_CURVE_TAG, drawdowns, read_sketch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agentnn.records import Metric, Run
-    from agentnn.tracking.equity_curve import CurveSketch
+    from agentnn.tracking.backtests.equity_curve import CurveSketch
 
 _BACKTEST_WIDTHS = range(8, 48)
 """Characters of an equity curve: at least, and at most, which is twice those of a metric's."""

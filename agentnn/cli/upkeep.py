@@ -15,9 +15,9 @@ from agentnn.settings import redact
 
 if TYPE_CHECKING:
     from agentnn.settings import Settings
-    from agentnn.tracking.findings import Diagnosis
-    from agentnn.tracking.syncing import SyncProgress
-    from agentnn.tracking.waiting import SyncedRun
+    from agentnn.tracking.upkeep.findings import Diagnosis
+    from agentnn.tracking.upkeep.syncing import SyncProgress
+    from agentnn.tracking.upkeep.waiting import SyncedRun
 
 _WAITING_RUN = "Only this run: its uuid, or any selector such as an id, a name or @last."
 
@@ -48,7 +48,7 @@ def sync(
     damaged, 6 when the store refused some for good. Ctrl-C ends the waiting, not the delivery.
     """
     from agentnn.cli.upkeep_views import synced_view
-    from agentnn.tracking.waiting import undelivered
+    from agentnn.tracking.upkeep.waiting import undelivered
 
     manager = manager_of(ctx)
     if discard:
@@ -133,7 +133,7 @@ def _what_is_gone(run: "SyncedRun") -> str:
 
 def _say_what_waits_elsewhere(settings: "Settings") -> None:
     """A run may have been logged to another store than one thinks."""
-    from agentnn.tracking.waiting import waiting_elsewhere
+    from agentnn.tracking.upkeep.waiting import waiting_elsewhere
 
     for uri, count in waiting_elsewhere(settings).items():
         many = "1 run waits" if count == 1 else f"{count} runs wait"

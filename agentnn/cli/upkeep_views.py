@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from agentnn.tracking.findings import Finding
-    from agentnn.tracking.waiting import SyncedRun
+    from agentnn.tracking.upkeep.findings import Finding
+    from agentnn.tracking.upkeep.waiting import SyncedRun
 
 _SYNCED = ("run_id", "name", "status", "delivered", "waiting", "refused", "damaged", "problem")
 _FOUND = ("check", "severity", "run_id", "run", "experiment", "model", "problem", "repair", "fixed")

@@ -83,7 +83,7 @@ class MLflowLogger(ExperimentRuns):
         self.run.log_dict(dictionary, artifact_path)
 
     def log_backtest_results(self, results: Mapping[str, Any], artifact_path: str = "backtest") -> dict[str, float]:
-        """Log a backtest; see :func:`~agentnn.tracking.backtest_results.log_backtest_results`.
+        """Log a backtest; see :func:`~agentnn.tracking.backtests.backtest_results.log_backtest_results`.
 
         Args:
             results: ``trades``, ``portfolio_values`` and ``metrics``, each in any of the usual shapes.
@@ -92,7 +92,7 @@ class MLflowLogger(ExperimentRuns):
         Returns:
             The metrics that were logged.
         """
-        from agentnn.tracking.backtest_results import log_backtest_results
+        from agentnn.tracking.backtests.backtest_results import log_backtest_results
 
         return log_backtest_results(self.run, results, artifact_path)
 

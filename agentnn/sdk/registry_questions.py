@@ -126,7 +126,7 @@ class RegistryQuestions(StoreAccess):
             MissingDependencyError: torch is not installed.
         """
         from agentnn.stores.mlflow_models import model_folder, module_files
-        from agentnn.tracking.torch_modules import load_module
+        from agentnn.tracking.models.torch_modules import load_module
 
         files = module_files(model_folder(self._model_source(uri), self.settings))
         return load_module(files, classes=classes, trust=trust)

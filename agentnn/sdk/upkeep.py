@@ -11,9 +11,9 @@ from agentnn.sdk.store_access import StoreAccess
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentnn.tracking.findings import Diagnosis
-    from agentnn.tracking.syncing import SyncProgress
-    from agentnn.tracking.waiting import SyncedRun
+    from agentnn.tracking.upkeep.findings import Diagnosis
+    from agentnn.tracking.upkeep.syncing import SyncProgress
+    from agentnn.tracking.upkeep.waiting import SyncedRun
 
 
 class Upkeep(StoreAccess):
@@ -50,8 +50,8 @@ class Upkeep(StoreAccess):
             CorruptDataError: With ``strict``: records in a journal are damaged.
             ConflictError: With ``strict``: the store refused something for good.
         """
-        from agentnn.tracking.syncing import sync
-        from agentnn.tracking.waiting import undelivered
+        from agentnn.tracking.upkeep.syncing import sync
+        from agentnn.tracking.upkeep.waiting import undelivered
 
         found = sync(self.settings, run, watch=watch, progress=progress)
         if run is not None and not found:  # it is in the store, or named in another way
@@ -75,7 +75,7 @@ class Upkeep(StoreAccess):
             NotFoundError: Nothing of such a run is on this machine.
             ConflictError: Something of it could still be delivered, or a process still writes it.
         """
-        from agentnn.tracking.waiting import discard
+        from agentnn.tracking.upkeep.waiting import discard
 
         return discard(self.settings, run)
 
@@ -96,6 +96,6 @@ class Upkeep(StoreAccess):
         Raises:
             NotFoundError: One of the runs is neither in the store nor on this machine.
         """
-        from agentnn.tracking.doctor import diagnose
+        from agentnn.tracking.upkeep.doctor import diagnose
 
         return diagnose(self.settings, lambda: self._store, lambda: self._registry, fix=fix, named=runs)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from agentnn.settings import Settings
 
-_TORCH_LOADER = "agentnn.tracking.torch_modules"
+_TORCH_LOADER = "agentnn.tracking.models.torch_modules"
 _OWN_LOADERS = ("agentnn.training.networks", _TORCH_LOADER)
 """Loaders that run no code from the model's folder; that of PyTorch modules may be told to, by its ``trust``."""
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 from agentnn.errors import AgentNNError, ConflictError, StoreUnavailable, UsageError
 from agentnn.settings import redact
 from agentnn.tracking.attachments import FileRecorder
-from agentnn.tracking.delivered import Delivered
 from agentnn.tracking.endings import Ending, watch
 from agentnn.tracking.mlflow_stack import MlflowStack
 from agentnn.tracking.run_context import forget
-from agentnn.tracking.sender_control import ensure_sender, is_sender_running, sender_status, wake_sender
+from agentnn.tracking.sending.delivered import Delivered
+from agentnn.tracking.sending.sender_control import ensure_sender, is_sender_running, sender_status, wake_sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from agentnn.settings import Settings
-    from agentnn.tracking.state import RunFolder
+    from agentnn.tracking.journal.state import RunFolder
 
 _log = logging.getLogger("agentnn")
 

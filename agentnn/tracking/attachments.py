@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import StoreUnavailable, UnsafeError, UsageError
 from agentnn.extras import require
+from agentnn.tracking.journal.state import make_private_folder
+from agentnn.tracking.journal.values import json_text
 from agentnn.tracking.recorder import Recorder
-from agentnn.tracking.state import make_private_folder
-from agentnn.tracking.values import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from agentnn.tracking.state import RunFolder
+    from agentnn.tracking.journal.state import RunFolder
 
 _TABLES_TAG = "mlflow.loggedArtifacts"
 """Where MLflow's UI looks for the tables of a run."""
@@ -151,7 +151,7 @@ class FileRecorder(Recorder):
             MissingDependencyError: torch is not installed.
         """
         require("torch", extra="train")
-        from agentnn.tracking.torch_modules import save_module
+        from agentnn.tracking.models.torch_modules import save_module
 
         self._attach(
             "model",

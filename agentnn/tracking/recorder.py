@@ -15,11 +15,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, UsageError
-from agentnn.tracking.journal import JournalWriter, frame
-from agentnn.tracking.keys import encode_key
-from agentnn.tracking.process_identity import this_process
-from agentnn.tracking.values import flatten as flatten_params
-from agentnn.tracking.values import metric_value, param_text, step_number
+from agentnn.tracking.journal.journal import JournalWriter, frame
+from agentnn.tracking.journal.keys import encode_key
+from agentnn.tracking.journal.process_identity import this_process
+from agentnn.tracking.journal.values import flatten as flatten_params
+from agentnn.tracking.journal.values import metric_value, param_text, step_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from agentnn.tracking.delivered import Cursor
+from agentnn.tracking.sending.delivered import Cursor
 
 if TYPE_CHECKING:
     from agentnn.tracking.active_run import ActiveRun

@@ -15,14 +15,14 @@ from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable
 from agentnn.settings import Settings
 from agentnn.stores.destination import check_destination, check_experiment
 from agentnn.tracking.active_run import ActiveRun
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.journal import read_journal
-from agentnn.tracking.keys import encode_key
-from agentnn.tracking.process_identity import ProcessIdentity, this_process
+from agentnn.tracking.journal.journal import read_journal
+from agentnn.tracking.journal.keys import encode_key
+from agentnn.tracking.journal.process_identity import ProcessIdentity, this_process
+from agentnn.tracking.journal.state import RunFolder, StoreFolder, new_uuid, read_json
+from agentnn.tracking.journal.values import param_text
 from agentnn.tracking.run_context import current_run, own_run, remember, remember_attached, run_in
-from agentnn.tracking.sender_control import ensure_sender, with_absolute_uris
-from agentnn.tracking.state import RunFolder, StoreFolder, new_uuid, read_json
-from agentnn.tracking.values import param_text
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.sending.sender_control import ensure_sender, with_absolute_uris
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,8 +17,8 @@ import numpy as np
 
 from agentnn.errors import UsageError
 from agentnn.records import Metric
-from agentnn.tracking.backtest import backtest, performance
-from agentnn.tracking.model_files import save_pyfunc_model
+from agentnn.tracking.backtests.backtest import backtest, performance
+from agentnn.tracking.models.model_files import save_pyfunc_model
 from agentnn.training.data import (
     FEATURES,
     Samples,

@@ -10,7 +10,7 @@ import pytest
 from cli.support import Rows, agentnn, on_terminal
 
 from agentnn.cli.tables import condensed
-from agentnn.tracking.equity_curve import EQUITY_CURVE_TAG, EquityCurve, sketch
+from agentnn.tracking.backtests.equity_curve import EQUITY_CURVE_TAG, EquityCurve, sketch
 
 if TYPE_CHECKING:
     from pathlib import Path

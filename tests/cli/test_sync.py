@@ -20,9 +20,9 @@ from waiting_runs import WaitingRun, dead_process, living_process, store_folder
 
 from agentnn import ModelManager
 from agentnn.errors import ConflictError
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.journal import read_journal
-from agentnn.tracking.syncing import end_sender
+from agentnn.tracking.journal.journal import read_journal
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.upkeep.syncing import end_sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -319,7 +319,7 @@ def test_runs_that_wait_for_another_store_are_named(uri: str, tmp_path: Path):
 def test_a_sender_that_does_not_start_is_an_error_that_names_its_log(uri: str, monkeypatch: pytest.MonkeyPatch):
     run = WaitingRun(uri, process=dead_process())
     run.end()
-    monkeypatch.setattr("agentnn.tracking.syncing._START_S", 0.1)
+    monkeypatch.setattr("agentnn.tracking.upkeep.syncing._START_S", 0.1)
     monkeypatch.setattr(sys, "executable", "")
     (found,) = ModelManager(uri).sync_runs()
     assert found.problem is not None

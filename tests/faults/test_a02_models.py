@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from agentnn import ModelManager
 from agentnn.errors import AgentNNError, AgentNNWarning, UnsafeError, UsageError
-from agentnn.tracking.model_files import build_model_folder
-from agentnn.tracking.torch_modules import load_module, save_module
+from agentnn.tracking.models.model_files import build_model_folder
+from agentnn.tracking.models.torch_modules import load_module, save_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable

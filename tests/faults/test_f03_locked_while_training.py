@@ -20,7 +20,7 @@ from faults.trainers import (
 )
 
 from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S
-from agentnn.tracking.sender_control import sender_status
+from agentnn.tracking.sending.sender_control import sender_status
 
 if TYPE_CHECKING:
     from pathlib import Path

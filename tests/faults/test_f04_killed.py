@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from shared_store import copy_of, ended_run, runs_called, shared_state
 
 from agentnn import start_run
-from agentnn.tracking.sender_control import is_sender_running
+from agentnn.tracking.sending.sender_control import is_sender_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from faults.trainers import Trainer, sender_pid, store_folder, wait_until
 from faulty_proxy import FaultyProxy
 from shared_store import copy_of, ended_run, shared_state
 
-from agentnn.tracking.journal import read_journal
+from agentnn.tracking.journal.journal import read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

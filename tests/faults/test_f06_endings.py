@@ -12,7 +12,7 @@ from faults.trainers import Trainer, store_folder
 from shared_store import copy_of, ended_run, shared_state
 
 from agentnn import start_run
-from agentnn.tracking.journal import read_journal
+from agentnn.tracking.journal.journal import read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,7 +27,7 @@ from agentnn.errors import StoreUnavailable
 from agentnn.records import Metric
 from agentnn.settings import Settings
 from agentnn.stores.mlflow_writer import MlflowWriter
-from agentnn.tracking.sender_control import sender_status
+from agentnn.tracking.sending.sender_control import sender_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

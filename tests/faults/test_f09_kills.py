@@ -19,8 +19,8 @@ from real_stores import STORE_KINDS
 
 from agentnn import start_run
 from agentnn.settings import Settings
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.sender_control import ensure_sender, is_sender_running, with_absolute_uris
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.sending.sender_control import ensure_sender, is_sender_running, with_absolute_uris
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ class Killing:
         """Kill the sender, so many seconds after the next sign of progress."""
         self._wait(moment)
         pid = sender_pid(self.uri)
-        assert b"agentnn.tracking.sender" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert b"agentnn.tracking.sending.sender" in Path(f"/proc/{pid}/cmdline").read_bytes()
         os.kill(pid, signal.SIGKILL)
         watch_until(self.uri, lambda: not is_sender_running(self._store), "the sender's end")
         ensure_sender(self._store, self._settings)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from mlflow import MlflowClient
 
 from agentnn.settings import Settings
-from agentnn.tracking.journal import frame, read_journal
-from agentnn.tracking.process_identity import ProcessIdentity
+from agentnn.tracking.journal.journal import frame, read_journal
+from agentnn.tracking.journal.process_identity import ProcessIdentity
+from agentnn.tracking.journal.state import RunFolder, StoreFolder, new_uuid
 from agentnn.tracking.recorder import Recorder
-from agentnn.tracking.sender_control import with_absolute_uris
-from agentnn.tracking.state import RunFolder, StoreFolder, new_uuid
-from agentnn.tracking.syncing import sync
+from agentnn.tracking.sending.sender_control import with_absolute_uris
+from agentnn.tracking.upkeep.syncing import sync
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from agentnn.errors import StoreUnavailable
 from agentnn.records import Metric
 from agentnn.settings import Settings
 from agentnn.stores.mlflow_writer import UUID_TAG, MlflowWriter
-from agentnn.tracking.delivered import Cursor
+from agentnn.tracking.sending.delivered import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ def test_a_run_that_was_begun_to_be_made_is_the_one_that_goes_on(proxy: FaultyPr
 
 
 def start_time(journal: Path) -> int:
-    from agentnn.tracking.journal import read_journal
+    from agentnn.tracking.journal.journal import read_journal
 
     record = next(read_journal(journal)).body
     assert record is not None

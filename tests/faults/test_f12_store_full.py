@@ -11,8 +11,8 @@ from faults.trainers import Trainer, kept_run, kept_steps, sender_pid, store_fol
 from mlflow import MlflowClient
 from real_stores import end_senders
 
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.sender_control import is_sender_running, sender_status
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.sending.sender_control import is_sender_running, sender_status
 
 if TYPE_CHECKING:
     from real_stores import MlflowServer
@@ -27,8 +27,8 @@ import resource, sys
 from pathlib import Path
 from agentnn import start_run
 from agentnn.settings import Settings
-from agentnn.tracking.sender_control import ensure_sender, is_sender_running, with_absolute_uris
-from agentnn.tracking.state import StoreFolder
+from agentnn.tracking.sending.sender_control import ensure_sender, is_sender_running, with_absolute_uris
+from agentnn.tracking.journal.state import StoreFolder
 
 settings = with_absolute_uris(Settings.load())
 store = StoreFolder.of(settings)

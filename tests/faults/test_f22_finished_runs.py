@@ -18,8 +18,8 @@ from shared_store import copy_of, ended_run, runs_called, shared_state
 from agentnn import ActiveRun, start_run
 from agentnn.errors import ConflictError, NotFoundError
 from agentnn.settings import Settings
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.sender import Sender
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.sending.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

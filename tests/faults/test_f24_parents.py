@@ -13,7 +13,7 @@ from shared_store import copy_of, ended_run, runs_called, shared_state
 
 from agentnn import current_run, start_run
 from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable
-from agentnn.tracking.sender_control import is_sender_running
+from agentnn.tracking.sending.sender_control import is_sender_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
 
 from agentnn import start_run
-from agentnn.tracking.sender_control import is_sender_running, wake_sender
+from agentnn.tracking.sending.sender_control import is_sender_running, wake_sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable

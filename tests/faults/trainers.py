@@ -15,8 +15,8 @@ from mlflow.entities import ViewType
 
 from agentnn.settings import Settings
 from agentnn.stores.mlflow_writer import UUID_TAG
-from agentnn.tracking.sender_control import wake_sender, with_absolute_uris
-from agentnn.tracking.state import StoreFolder, read_json
+from agentnn.tracking.journal.state import StoreFolder, read_json
+from agentnn.tracking.sending.sender_control import wake_sender, with_absolute_uris
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Run
 
-    from agentnn.tracking.waiting import SyncedRun
+    from agentnn.tracking.upkeep.waiting import SyncedRun
 
 DEADLINE_S = 120.0
 """For what is no promise: the machine may be busy."""
@@ -142,7 +142,7 @@ def store_folder(uri: str) -> StoreFolder:
 
 def synced(uri: str) -> list[SyncedRun]:
     """How the runs stand after ``agentnn run sync``: those of which there is something to say."""
-    from agentnn.tracking.syncing import sync
+    from agentnn.tracking.upkeep.syncing import sync
 
     return sync(Settings.load(uri))
 

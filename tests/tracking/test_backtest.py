@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from agentnn.errors import UsageError
-from agentnn.tracking.backtest import backtest, performance
+from agentnn.tracking.backtests.backtest import backtest, performance
 
 EMPYRICAL = {
     "total_return": empyrical.cum_returns_final,
@@ -183,6 +183,6 @@ def test_periods_per_year() -> None:
 
 
 def test_the_module_needs_numpy_alone() -> None:
-    code = "import sys, agentnn.tracking.backtest; print(*{'torch', 'pandas', 'mlflow'} & set(sys.modules))"
+    code = "import sys, agentnn.tracking.backtests.backtest; print(*{'torch', 'pandas', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -23,10 +23,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentnn.errors import AgentNNWarning, UsageError
-from agentnn.tracking.backtest import backtest, performance, performance_of_values
-from agentnn.tracking.backtest_metrics import periods_per_year_of
-from agentnn.tracking.backtest_results import log_backtest_results
-from agentnn.tracking.equity_curve import EQUITY_CURVE_TAG, EquityCurve, drawdowns, read_sketch, sketch
+from agentnn.tracking.backtests.backtest import backtest, performance, performance_of_values
+from agentnn.tracking.backtests.backtest_metrics import periods_per_year_of
+from agentnn.tracking.backtests.backtest_results import log_backtest_results
+from agentnn.tracking.backtests.equity_curve import EQUITY_CURVE_TAG, EquityCurve, drawdowns, read_sketch, sketch
 
 EMPYRICAL = {
     "total_return": empyrical.cum_returns_final,
@@ -726,7 +726,7 @@ def test_a_tag_that_is_no_curve_is_none(text: str) -> None:
 def test_logging_lists_and_dictionaries_loads_neither_pandas_nor_mlflow_nor_torch() -> None:
     code = (
         "import sys\n"
-        "from agentnn.tracking.backtest_results import log_backtest_results\n"
+        "from agentnn.tracking.backtests.backtest_results import log_backtest_results\n"
         "class Run:\n"
         "    def __getattr__(self, name): return lambda *_: None\n"
         "before = set(sys.modules)\n"

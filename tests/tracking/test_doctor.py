@@ -24,16 +24,16 @@ from waiting_runs import WaitingRun, dead_process, living_process, store_folder
 
 from agentnn import ModelManager
 from agentnn.errors import AgentNNWarning, NotFoundError, StoreUnavailable, UsageError
-from agentnn.tracking.process_identity import ProcessIdentity
-from agentnn.tracking.sender_control import is_sender_running
-from agentnn.tracking.state import read_json
-from agentnn.tracking.store_checks import nested_in_themselves
+from agentnn.tracking.journal.process_identity import ProcessIdentity
+from agentnn.tracking.journal.state import read_json
+from agentnn.tracking.sending.sender_control import is_sender_running
+from agentnn.tracking.upkeep.store_checks import nested_in_themselves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from agentnn.tracking.findings import Diagnosis
+    from agentnn.tracking.upkeep.findings import Diagnosis
 
 RUNNING: dict[str, Any] = {"status": "RUNNING", "end_time": None}
 MISSING = "f" * 32

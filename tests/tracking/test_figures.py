@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from matplotlib.dates import num2date
 
-from agentnn.tracking.equity_curve import EquityCurve
-from agentnn.tracking.figures import equity_and_drawdown
+from agentnn.tracking.backtests.equity_curve import EquityCurve
+from agentnn.tracking.backtests.figures import equity_and_drawdown
 
 DATES = tuple(datetime(2024, 1, day) for day in range(1, 5))  # noqa: DTZ001
 
@@ -62,8 +62,8 @@ def test_odd_values_are_drawn_without_a_warning(values: tuple[float, ...]) -> No
 def test_no_window_system_is_chosen_and_matplotlib_is_loaded_only_to_draw() -> None:
     code = (
         "import sys\n"
-        "from agentnn.tracking.equity_curve import EquityCurve\n"
-        "from agentnn.tracking.figures import equity_and_drawdown\n"
+        "from agentnn.tracking.backtests.equity_curve import EquityCurve\n"
+        "from agentnn.tracking.backtests.figures import equity_and_drawdown\n"
         "before = 'matplotlib' in sys.modules\n"
         "equity_and_drawdown(EquityCurve((1.0, 2.0)))\n"
         "print(before, 'matplotlib.pyplot' in sys.modules)\n"

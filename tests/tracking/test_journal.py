@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentnn.errors import ConflictError, UsageError
-from agentnn.tracking.journal import JournalWriter, count_records, frame, read_journal
+from agentnn.tracking.journal.journal import JournalWriter, count_records, frame, read_journal
 from agentnn.tracking.recorder import Recorder
 
 KEYS = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=12)
@@ -36,7 +36,7 @@ def points(path: Path) -> list[tuple[int, dict[str, float]]]:
 def test_every_value_is_read_back_bit_for_bit(batches: list[dict[str, float]]):
     from tempfile import TemporaryDirectory
 
-    from agentnn.tracking.keys import encode_key
+    from agentnn.tracking.journal.keys import encode_key
 
     with TemporaryDirectory() as folder:
         recorder = Recorder(Path(folder, "journal"), "run")

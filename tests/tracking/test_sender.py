@@ -12,9 +12,9 @@ from faults.trainers import sender_pid, synced, wait_until
 from mlflow import MlflowClient
 from waiting_runs import WaitingRun
 
-from agentnn.tracking.process_identity import this_process
-from agentnn.tracking.sender_control import is_sender_running
-from agentnn.tracking.state import read_json, write_json
+from agentnn.tracking.journal.process_identity import this_process
+from agentnn.tracking.journal.state import read_json, write_json
+from agentnn.tracking.sending.sender_control import is_sender_running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def dead_process() -> str:
     """The identity of a process of this machine that has ended."""
-    script = "from agentnn.tracking.process_identity import this_process; print(this_process().to_json())"
+    script = "from agentnn.tracking.journal.process_identity import this_process; print(this_process().to_json())"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 
 

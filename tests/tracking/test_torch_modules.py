@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agentnn.errors import AgentNNWarning, CorruptDataError, NotFoundError, UnsafeError, UsageError
-from agentnn.tracking.model_files import build_model_folder
-from agentnn.tracking.torch_modules import load_module, save_module
+from agentnn.tracking.models.model_files import build_model_folder
+from agentnn.tracking.models.torch_modules import load_module, save_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,7 +296,7 @@ class Net(nn.Module):
     def forward(self, x):
         return self.linear(x)
 if __name__ == "__main__":
-    from agentnn.tracking.torch_modules import save_module
+    from agentnn.tracking.models.torch_modules import save_module
     torch.manual_seed(5)
     save_module(Path(sys.argv[1]), Net(), input_example=numpy.ones((2, 3)))
     assert not [name for name in sys.modules if name.partition(".")[0] in ("mlflow", "pandas")]
@@ -395,7 +395,7 @@ FULL = """
 import resource, signal
 from pathlib import Path
 from torch import nn
-from agentnn.tracking.torch_modules import save_module
+from agentnn.tracking.models.torch_modules import save_module
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -504,7 +504,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     original = made(MODULES["sequential"][0])
     save_module(tmp_path / "saved one", original, input_example=np.arange(6.0).reshape(2, 3))
     build = (
-        "import sys; from pathlib import Path; from agentnn.tracking.model_files import build_model_folder; "
+        "import sys; from pathlib import Path; from agentnn.tracking.models.model_files import build_model_folder; "
         "build_model_folder(Path('saved one'), Path('model')); assert 'torch' not in sys.modules"
     )
     run_python("-c", build, cwd=tmp_path)

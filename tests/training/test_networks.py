@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from agentnn.errors import ConfigError, CorruptDataError, NotFoundError, UnsafeError, UsageError
-from agentnn.tracking.model_files import save_pyfunc_model
+from agentnn.tracking.models.model_files import save_pyfunc_model
 from agentnn.training.data import Standardisation
 from agentnn.training.networks import (
     FAMILIES,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agentnn.errors import UsageError
-from agentnn.tracking.backtest import backtest, performance
+from agentnn.tracking.backtests.backtest import backtest, performance
 from agentnn.training.data import load_prices
 from agentnn.training.networks import DirectionNetwork, NetworkConfig
 from agentnn.training.quickstart import (

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNWarning, UsageError
-from agentnn.tracking.equity_curve import EquityCurve
-from agentnn.tracking.plain_values import as_date, as_number, is_missing
-from agentnn.tracking.tabular import (
+from agentnn.tracking.backtests.equity_curve import EquityCurve
+from agentnn.tracking.journal.plain_values import as_date, as_number, is_missing
+from agentnn.tracking.journal.tabular import (
     Table,
     is_frame,
     is_series,

@@ -10,7 +10,7 @@ from agentnn.records import Metric
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agentnn.tracking.journal import Record
+    from agentnn.tracking.journal.journal import Record
 
 MOST_POINTS = 1000
 MOST_TEXTS = 100

@@ -14,21 +14,21 @@ from agentnn.settings import redact
 from agentnn.stores.mlflow_client import check_before_writing
 from agentnn.stores.mlflow_writer import MlflowWriter
 from agentnn.stores.sqlite_file import schema_revision, sqlite_path
-from agentnn.tracking.dead_runs import DeadRuns
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.findings import Diagnosis, Finding
-from agentnn.tracking.journal_checks import journal_findings
-from agentnn.tracking.sender_control import with_absolute_uris
-from agentnn.tracking.state import StoreFolder
-from agentnn.tracking.store_checks import Survey, version_findings
-from agentnn.tracking.waiting import find_folders
+from agentnn.tracking.journal.state import StoreFolder
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.sending.sender_control import with_absolute_uris
+from agentnn.tracking.upkeep.dead_runs import DeadRuns
+from agentnn.tracking.upkeep.findings import Diagnosis, Finding
+from agentnn.tracking.upkeep.journal_checks import journal_findings
+from agentnn.tracking.upkeep.store_checks import Survey, version_findings
+from agentnn.tracking.upkeep.waiting import find_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from agentnn.settings import Settings
     from agentnn.stores.base import ModelRegistry, TrackingStore
-    from agentnn.tracking.state import RunFolder
+    from agentnn.tracking.journal.state import RunFolder
 
 
 def diagnose(

@@ -17,24 +17,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from agentnn.errors import StoreUnavailable
 from agentnn.query.expressions import Comparison, Field
 from agentnn.query.runs import RunQuery
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.journal import read_journal
-from agentnn.tracking.problem import Problem
-from agentnn.tracking.sender_control import (
+from agentnn.tracking.journal.journal import read_journal
+from agentnn.tracking.journal.state import StoreFolder, read_json
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.sending.problem import Problem
+from agentnn.tracking.sending.sender_control import (
     ensure_sender,
     is_sender_running,
     sender_status,
     wake_sender,
     with_absolute_uris,
 )
-from agentnn.tracking.state import StoreFolder, read_json
-from agentnn.tracking.waiting import SyncedRun, find_folders, first_record, is_open, is_written, standing
+from agentnn.tracking.upkeep.waiting import SyncedRun, find_folders, first_record, is_open, is_written, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agentnn.settings import Settings
-    from agentnn.tracking.state import RunFolder
+    from agentnn.tracking.journal.state import RunFolder
 
 _NAP_S = 0.05
 _URGE_S = 0.25
@@ -82,7 +82,7 @@ def sync(
     Returns:
         How the runs stand in the end: those of which something was delivered, waits or went wrong, and any that was
         named. Why something waits is the ``problem`` of its run, of which
-        :func:`~agentnn.tracking.waiting.undelivered` makes an error.
+        :func:`~agentnn.tracking.upkeep.waiting.undelivered` makes an error.
     """
     settings = with_absolute_uris(settings)
     delivery = _Delivery(StoreFolder.of(settings), settings, run, watch=watch)
@@ -94,7 +94,7 @@ def end_sender(store: StoreFolder) -> None:
     """Have the sender that runs leave when it has done what it is at; the next one tries all again."""
     pid = int(read_json(store.status).get("pid", 0))
     asked = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    if "agentnn.tracking.sender" in asked.stdout:  # the number may be another process's by now
+    if "agentnn.tracking.sending.sender" in asked.stdout:  # the number may be another process's by now
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
 

@@ -6,15 +6,15 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import UsageError
-from agentnn.tracking.backtest_shapes import DATE_NAMES, PROFIT_NAMES, find_column
-from agentnn.tracking.plain_values import as_date, as_number, is_missing
+from agentnn.tracking.backtests.backtest_shapes import DATE_NAMES, PROFIT_NAMES, find_column
+from agentnn.tracking.journal.plain_values import as_date, as_number, is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from agentnn.tracking.equity_curve import EquityCurve
-    from agentnn.tracking.tabular import Table
+    from agentnn.tracking.backtests.equity_curve import EquityCurve
+    from agentnn.tracking.journal.tabular import Table
 
 _ENTRY_TIME = ("entrytime", "entrytimestamp", "entrydate", "opentime", "opendate")
 _EXIT_TIME = ("exittime", "exittimestamp", "exitdate", "closetime", "closedate")

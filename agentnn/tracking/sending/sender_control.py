@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from agentnn.tracking.problem import Problem
-from agentnn.tracking.state import STATE_VARIABLE, StoreFolder, open_private, read_json, state_directory
+from agentnn.tracking.journal.state import STATE_VARIABLE, StoreFolder, open_private, read_json, state_directory
+from agentnn.tracking.sending.problem import Problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,7 @@ def _start(store: StoreFolder, settings: Settings) -> None:
         _started.append(
             subprocess.Popen(
                 # -P: a file called mlflow.py in the working directory is not MLflow.
-                [sys.executable, "-P", "-m", "agentnn.tracking.sender"],
+                [sys.executable, "-P", "-m", "agentnn.tracking.sending.sender"],
                 cwd=_artifacts_beside(settings),
                 env=environment,
                 stdin=subprocess.DEVNULL,

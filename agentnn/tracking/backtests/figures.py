@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentnn.tracking.equity_curve import EquityCurve, drawdowns
+from agentnn.tracking.backtests.equity_curve import EquityCurve, drawdowns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

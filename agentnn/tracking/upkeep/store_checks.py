@@ -15,9 +15,9 @@ from agentnn.records import PARENT_TAG
 from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import make_client
-from agentnn.tracking.dead_runs import is_ours
-from agentnn.tracking.delivery import NOT_FINITE_TAG
-from agentnn.tracking.findings import Finding
+from agentnn.tracking.sending.delivery import NOT_FINITE_TAG
+from agentnn.tracking.upkeep.dead_runs import is_ours
+from agentnn.tracking.upkeep.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import StoreUnavailable
-from agentnn.tracking.journal import count_records
-from agentnn.tracking.problem import Problem
-from agentnn.tracking.sender_control import sender_status
-from agentnn.tracking.state import read_json, write_json
+from agentnn.tracking.journal.journal import count_records
+from agentnn.tracking.journal.state import read_json, write_json
+from agentnn.tracking.sending.problem import Problem
+from agentnn.tracking.sending.sender_control import sender_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentnn.tracking.state import RunFolder
+    from agentnn.tracking.journal.state import RunFolder
 
 _SHORTEST_NAP_S, _LONGEST_NAP_S = 0.002, 0.05
 
@@ -35,7 +35,7 @@ class Cursor:
         refused: How many records the store refused for good.
         damaged: How many records could not be read.
         status: The run's status in the store.
-        problem: Why the run itself was refused, as a :class:`~agentnn.tracking.problem.Problem` in JSON.
+        problem: Why the run itself was refused, as a :class:`~agentnn.tracking.sending.problem.Problem` in JSON.
         writers: The processes that write the run, as JSON.
     """
 

@@ -24,7 +24,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import StoreUnavailable
-from agentnn.tracking.state import open_private
+from agentnn.tracking.journal.state import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

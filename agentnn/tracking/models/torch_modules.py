@@ -10,7 +10,7 @@ A saved module is a directory:
 ``pickle_module_info.txt``   for MLflow's ``pytorch`` flavor
 ===========================  ===========================================================================================
 
-What a file may name is :mod:`agentnn.tracking.torch_reading`'s matter.
+What a file may name is :mod:`agentnn.tracking.models.torch_reading`'s matter.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from agentnn.errors import (
     UsageError,
 )
 from agentnn.extras import require
-from agentnn.tracking.torch_reading import foreign_names, full_name, imported, read_safely, read_trusting
+from agentnn.tracking.models.torch_reading import foreign_names, full_name, imported, read_safely, read_trusting
 
 # torch and numpy are imported inside the functions: a module that is to be saved has brought torch along, and who hands
 # in something else must not wait seconds to be told so.

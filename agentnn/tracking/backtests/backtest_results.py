@@ -15,17 +15,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentnn.errors import AgentNNWarning, UsageError
-from agentnn.tracking.backtest_shapes import PortfolioValues, read_portfolio_values, read_trades
-from agentnn.tracking.equity_curve import EQUITY_CURVE_TAG, EquityCurve, sketch
-from agentnn.tracking.plain_values import json_value
+from agentnn.tracking.backtests.backtest_shapes import PortfolioValues, read_portfolio_values, read_trades
+from agentnn.tracking.backtests.equity_curve import EQUITY_CURVE_TAG, EquityCurve, sketch
+from agentnn.tracking.journal.plain_values import json_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.figure import Figure
 
-    from agentnn.tracking.backtest_metrics import ComputedMetrics
-    from agentnn.tracking.tabular import Table
+    from agentnn.tracking.backtests.backtest_metrics import ComputedMetrics
+    from agentnn.tracking.journal.tabular import Table
 
 CONVENTIONS_TAG = "agentnn.metric_conventions"
 COMPUTED_TAG = "agentnn.computed_metrics"
@@ -83,14 +83,15 @@ def log_backtest_results(
 
     Every number of ``results['metrics']`` becomes a metric, exactly as given: a drawdown of 0.2, -0.2 or 20 stays what
     it is, NaN stays NaN. Standard metrics that are not among them are computed from the values and trades
-    (:func:`agentnn.tracking.backtest_metrics.standard_metrics`). The tag ``agentnn.metric_conventions`` says by which
-    conventions, ``agentnn.computed_metrics`` which they are, and ``agentnn.equity_curve`` holds the curve for
+    (:func:`~agentnn.tracking.backtests.backtest_metrics.standard_metrics`). The tag ``agentnn.metric_conventions`` says
+    by which conventions, ``agentnn.computed_metrics`` which they are, and ``agentnn.equity_curve`` holds the curve for
     ``agentnn run show``. A run has one set of metrics and tags: of several backtests in one run the last one's.
 
     Args:
         run: The run.
         results: ``trades``, ``portfolio_values`` and ``metrics``, each optional and ``None`` for none, in any shape of
-            :mod:`agentnn.tracking.backtest_shapes`; any other key is kept in ``results.json``. Nothing is changed.
+            :mod:`~agentnn.tracking.backtests.backtest_shapes`; any other key is kept in ``results.json``. Nothing is
+            changed.
         artifact_path: The folder in the run.
         periods_per_year: How many of the periods make a year; from the dates, or 252, where it is not given.
 
@@ -128,7 +129,7 @@ def log_backtest_results(
 def read_results(results: Mapping[str, Any], periods_per_year: float | None = None) -> BacktestResults:
     """Read, check and complete a backtest's results; the arguments, warnings and errors of the logging."""
     # numpy takes a tenth of a second to import, and who logs no backtest does without.
-    from agentnn.tracking.backtest_metrics import given_metrics, standard_metrics
+    from agentnn.tracking.backtests.backtest_metrics import given_metrics, standard_metrics
 
     if periods_per_year is not None and not (math.isfinite(periods_per_year) and periods_per_year > 0):
         raise UsageError(f"periods_per_year must be positive, not {periods_per_year}")
@@ -202,7 +203,7 @@ def _csv(columns: Mapping[str, list[Any]]) -> str:
 def _figure(portfolio: PortfolioValues | None) -> Figure | None:
     if portfolio is None or len(portfolio.curve.values) < 2:
         return None
-    from agentnn.tracking.figures import equity_and_drawdown
+    from agentnn.tracking.backtests.figures import equity_and_drawdown
 
     return equity_and_drawdown(portfolio.curve)
 

@@ -2,7 +2,7 @@
 
 It is a process, not a thread, so that training never waits for the interpreter's lock or for an import of MLflow, and
 so that it is still there when a trainer dies: it delivers the rest and closes the run. One holds the store's lock; it
-leaves when nothing has waited for a while. ``python -m agentnn.tracking.sender`` starts it.
+leaves when nothing has waited for a while. ``python -m agentnn.tracking.sending.sender`` starts it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING
 
 from agentnn.errors import AgentNNError, CorruptDataError, StoreUnavailable
 from agentnn.settings import Settings
-from agentnn.tracking.problem import Problem
-from agentnn.tracking.sender_control import take_lock
-from agentnn.tracking.state import StoreFolder, write_json
+from agentnn.tracking.journal.state import StoreFolder, write_json
+from agentnn.tracking.sending.problem import Problem
+from agentnn.tracking.sending.sender_control import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from agentnn.stores.mlflow_writer import MlflowWriter
-    from agentnn.tracking.delivery import RunDelivery
+    from agentnn.tracking.sending.delivery import RunDelivery
 
 IDLE_S = 30.0
 """How long a sender stays when nothing waits; ``AGENTNN_SENDER_IDLE_S`` changes it."""
@@ -108,7 +108,7 @@ class Sender:
 
     def sweep(self) -> None:
         """Remove what is delivered and can't grow any more."""
-        from agentnn.tracking.journal import nobody_writes
+        from agentnn.tracking.journal.journal import nobody_writes
 
         shutil.rmtree(self.store.trash, ignore_errors=True)  # a sender that was killed may have left it
         for run in self._look():
@@ -126,7 +126,7 @@ class Sender:
         return sorted(self._look(), key=lambda run: places.get(run.folder.uuid, 0))
 
     def _turn(self, run: RunDelivery, most: int) -> bool:
-        from agentnn.tracking.delivery import ParentNotReady
+        from agentnn.tracking.sending.delivery import ParentNotReady
 
         self._failed.pop(run.folder.uuid, None)
         try:
@@ -160,13 +160,13 @@ class Sender:
         return bool(run.cursor.writers) or self._has_whole_records(run)
 
     def _has_whole_records(self, run: RunDelivery) -> bool:
-        from agentnn.tracking.journal import read_journal
+        from agentnn.tracking.journal.journal import read_journal
 
         return next(read_journal(run.folder.journal, run.cursor.offset), None) is not None
 
     def _look(self) -> list[RunDelivery]:
         """Every run that is here, the oldest first: their names begin with the time."""
-        from agentnn.tracking.delivery import RunDelivery
+        from agentnn.tracking.sending.delivery import RunDelivery
 
         if self._writer is None:
             from agentnn.stores.mlflow_writer import MlflowWriter
@@ -323,7 +323,7 @@ def main() -> None:
 
 
 def _something_new(store: StoreFolder) -> bool:
-    from agentnn.tracking.delivered import Cursor
+    from agentnn.tracking.sending.delivered import Cursor
 
     return any(
         not (cursor := Cursor.read(run)).problem and run.journal.stat().st_size > cursor.offset for run in store.runs()

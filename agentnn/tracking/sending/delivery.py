@@ -19,18 +19,18 @@ from agentnn.errors import (
 )
 from agentnn.records import PARENT_TAG
 from agentnn.stores.mlflow_writer import UUID_TAG
-from agentnn.tracking.batches import Batch, Damage, Event, gather
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.journal import read_journal
-from agentnn.tracking.process_identity import ProcessIdentity
-from agentnn.tracking.state import open_private
-from agentnn.tracking.value_delivery import REFUSALS, ValueDelivery
+from agentnn.tracking.journal.journal import read_journal
+from agentnn.tracking.journal.process_identity import ProcessIdentity
+from agentnn.tracking.journal.state import open_private
+from agentnn.tracking.sending.batches import Batch, Damage, Event, gather
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.sending.value_delivery import REFUSALS, ValueDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentnn.stores.mlflow_writer import MlflowWriter
-    from agentnn.tracking.state import RunFolder
+    from agentnn.tracking.journal.state import RunFolder
 
 REASON_TAG = "agentnn.end_reason"
 NOT_FINITE_TAG = "agentnn.non_finite"
@@ -201,7 +201,7 @@ class RunDelivery:
         self._put(_files_in(self._copy(body), body["target"]), body)
 
     def _on_model(self, body: dict[str, Any]) -> None:
-        from agentnn.tracking.model_files import build_model_folder
+        from agentnn.tracking.models.model_files import build_model_folder
 
         with tempfile.TemporaryDirectory() as scratch:
             built = Path(scratch, "model")

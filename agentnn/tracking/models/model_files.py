@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import NotFoundError
-from agentnn.tracking.torch_modules import DESCRIPTION_FILE, INPUT_FILE, OUTPUT_FILE
+from agentnn.tracking.models.torch_modules import DESCRIPTION_FILE, INPUT_FILE, OUTPUT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def save_pyfunc_model(
 
 
 def build_model_folder(saved: Path, target: Path) -> None:
-    """Make MLflow's model folder of a module that :func:`agentnn.tracking.torch_modules.save_module` wrote.
+    """Make MLflow's model folder of a module that :func:`agentnn.tracking.models.torch_modules.save_module` wrote.
 
     torch is not imported. ``mlflow.pyfunc.load_model`` reads the folder with agentnn's loader, which runs no code from
     it unless it is told ``model_config={"trust": True}``; ``mlflow.pytorch.load_model`` gives the module by unpickling.
@@ -82,7 +82,7 @@ def build_model_folder(saved: Path, target: Path) -> None:
     as_torch = {"model_data": f"data/{saved.name}", "pytorch_version": description["torch"], "code": None}
     save_pyfunc_model(
         target,
-        loader_module="agentnn.tracking.torch_modules",
+        loader_module="agentnn.tracking.models.torch_modules",
         data_path=saved,
         pip_requirements=description["pip_requirements"],
         input_example=_array(saved / INPUT_FILE),

@@ -6,20 +6,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agentnn.errors import StoreUnavailable
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.findings import Finding
-from agentnn.tracking.journal import read_journal
-from agentnn.tracking.process_identity import ProcessIdentity
-from agentnn.tracking.sender_control import sender_status
-from agentnn.tracking.syncing import sync
-from agentnn.tracking.waiting import first_record, how_to_discard, in_records, is_at_work, is_open, standing
+from agentnn.tracking.journal.journal import read_journal
+from agentnn.tracking.journal.process_identity import ProcessIdentity
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.sending.sender_control import sender_status
+from agentnn.tracking.upkeep.findings import Finding
+from agentnn.tracking.upkeep.syncing import sync
+from agentnn.tracking.upkeep.waiting import first_record, how_to_discard, in_records, is_at_work, is_open, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agentnn.settings import Settings
-    from agentnn.tracking.sender_control import SenderStatus
-    from agentnn.tracking.state import RunFolder
+    from agentnn.tracking.journal.state import RunFolder
+    from agentnn.tracking.sending.sender_control import SenderStatus
 
 
 def journal_findings(folders: Sequence[RunFolder], settings: Settings) -> Iterator[Finding]:

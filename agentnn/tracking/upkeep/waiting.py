@@ -9,19 +9,19 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, ConflictError, CorruptDataError, NotFoundError, StoreUnavailable
-from agentnn.tracking.delivered import Cursor
-from agentnn.tracking.journal import count_records, read_journal
-from agentnn.tracking.problem import Problem
-from agentnn.tracking.process_identity import ProcessIdentity
-from agentnn.tracking.sender_control import sender_status, with_absolute_uris
-from agentnn.tracking.state import RunFolder, StoreFolder, read_json, state_directory
+from agentnn.tracking.journal.journal import count_records, read_journal
+from agentnn.tracking.journal.process_identity import ProcessIdentity
+from agentnn.tracking.journal.state import RunFolder, StoreFolder, read_json, state_directory
+from agentnn.tracking.sending.delivered import Cursor
+from agentnn.tracking.sending.problem import Problem
+from agentnn.tracking.sending.sender_control import sender_status, with_absolute_uris
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from agentnn.settings import Settings
-    from agentnn.tracking.sender_control import SenderStatus
+    from agentnn.tracking.sending.sender_control import SenderStatus
 
 _SHORTEST_PREFIX = 4
 _SHOWN = 5

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentnn.errors import ConflictError, NotFoundError, UnsafeError, UsageError
 from agentnn.stores.mlflow_writer import LONGEST_PARAM, LONGEST_TAG
-from agentnn.tracking.batches import Batch, halves, requests
+from agentnn.tracking.sending.batches import Batch, halves, requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agentnn.records import Metric
     from agentnn.stores.mlflow_writer import MlflowWriter
-    from agentnn.tracking.delivered import Cursor
+    from agentnn.tracking.sending.delivered import Cursor
 
 REFUSALS = (UsageError, ConflictError, NotFoundError, UnsafeError)
 """What a store says when it will never take what it was sent."""

@@ -1,0 +1,1 @@
+"""Backtest results of any shape: read, measured, drawn and logged."""

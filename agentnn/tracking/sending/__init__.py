@@ -1,0 +1,1 @@
+"""From the journals to the store: the sender process, what it has delivered, and how it is started and woken."""

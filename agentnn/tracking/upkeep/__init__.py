@@ -1,0 +1,1 @@
+"""Looking after what was written: what waits, delivering it now, and the doctor."""
