@@ -51,6 +51,11 @@ def check_sqlite_path(path: Path) -> None:
     try:
         if path.exists():
             path.open("ab").close()
+            if not os.access(path.parent, os.W_OK | os.X_OK):
+                raise StoreUnavailable(
+                    f"{path} can't be written to: SQLite keeps its journal beside it, and that folder is read-only",
+                    hint="check the folder's permissions",
+                )
         elif not path.parent.is_dir():
             raise StoreUnavailable(f"there is no folder {path.parent}", hint="make it, or check the tracking URI")
         else:
@@ -90,7 +95,7 @@ def check_experiment(settings: Settings, name: str) -> None:
     if found is not None and found.lifecycle_stage != "active":
         raise ConflictError(
             f"the experiment {name!r} is deleted but still holds its name",
-            hint=f"restore it: mlflow experiments restore -x {found.experiment_id}",
+            hint=f"restore it: agentnn experiment restore {found.experiment_id}",
         )
 
 

@@ -133,8 +133,8 @@ def make_private_folder(path: Path) -> None:
     Raises:
         StoreUnavailable: It can't be made.
     """
-    missing = [one for one in (path, *path.parents) if not one.is_dir()]
     try:
+        missing = [one for one in (path, *path.parents) if not one.is_dir()]
         for one in reversed(missing):
             with suppress(FileExistsError):
                 one.mkdir(mode=0o700)
