@@ -34,6 +34,7 @@ class Settings:
         registry_uri: Where registered models are kept; the tracking URI unless said otherwise.
         experiment_name, experiment_id: The experiment that the environment names, if any.
         workspace: The MLflow workspace.
+        artifact_roots: Places of artifacts that ``AGENTNN_ARTIFACT_ROOTS`` declares, beside those of the store.
         credentials: ``MLFLOW_TRACKING_USERNAME``, ``…_PASSWORD`` and ``…_TOKEN`` as far as they are set. Never shown.
     """
 
@@ -43,6 +44,7 @@ class Settings:
     experiment_name: str | None = None
     experiment_id: str | None = None
     workspace: str = "default"
+    artifact_roots: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -97,6 +99,7 @@ class Settings:
             experiment_name=merged.get("MLFLOW_EXPERIMENT_NAME"),
             experiment_id=merged.get("MLFLOW_EXPERIMENT_ID"),
             workspace=merged.get("MLFLOW_WORKSPACE") or "default",
+            artifact_roots=tuple(filter(None, map(str.strip, merged.get("AGENTNN_ARTIFACT_ROOTS", "").split(",")))),
             credentials={key: merged[key] for key in CREDENTIALS if key in merged},
         )
 

@@ -30,6 +30,7 @@ RESULTS = given.HERE / "RESULTS.md"
 READING = {
     "bench_best_process.py": ([], ["--rounds", "15", "--floor-rounds", "100", "--stock-rounds", "3"]),
     "bench_list_process.py": ([], ["--rounds", "15"]),
+    "bench_model_list.py": ([], ["--rounds", "15"]),
     "bench_completion_process.py": ([], ["--rounds", "60"]),
     "bench_read_inprocess.py": (["--runs", "10000"], ["--runs", "10000", "100000", "--rounds", "15"]),
 }

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from agentnn.cli import completion
+from agentnn.cli import completion, registry
 from agentnn.cli.options import ColumnsOption, FormulasOption, OutputOption, manager_of
 from agentnn.cli.render import Output, emit
 from agentnn.cli.views import check_view, model_view, models_view, version_view, versions_view
 from agentnn.query.selectors import parse_model_uri
 
-app = typer.Typer(no_args_is_help=True, help="Ask about registered models.")
+app = typer.Typer(no_args_is_help=True, help="Register, promote, use and delete models, and ask about them.")
 
 NameArgument = Annotated[
     str, typer.Argument(help="A registered model.", metavar="NAME", autocompletion=completion.models)
@@ -73,3 +73,12 @@ def load(
 ) -> None:
     """Prove that a version loads: flavors, signature, size, and the prediction for its input example."""
     emit(check_view(manager_of(ctx).check_model(model, trust=trust)), output)
+
+
+app.command("register")(registry.register)
+app.command("promote")(registry.promote)
+app.command("rollback")(registry.rollback)
+app.command("history")(registry.history)
+app.command("download")(registry.download)
+app.command("predict")(registry.predict)
+app.command("delete")(registry.delete)

@@ -56,6 +56,19 @@ MetricOption = Annotated[
         autocompletion=completion.metrics,
     ),
 ]
+ModeOption = Annotated[
+    Literal["max", "min"] | None,
+    typer.Option(
+        "--mode", help="Whether the greatest or the smallest value is best; as the project declares, or else max."
+    ),
+]
+GroupOption = Annotated[
+    bool, typer.Option("--group-by-params", help="Take runs together that have the same params but for --over.")
+]
+OverOption = Annotated[
+    list[str] | None,
+    typer.Option("--over", metavar="PARAM", help="With --group-by-params: what varies, such as seed; may be repeated."),
+]
 RunArgument = Annotated[
     str,
     typer.Argument(

@@ -48,7 +48,7 @@ def run_picture(run: Run, histories: Mapping[str, Sequence[Metric]], width: int)
         del tags[EQUITY_CURVE_TAG]  # drawn; a tag of that name that can't be drawn is shown as it is
     parts: list[RenderableType] = [details([pair for pair in facts if pair[1] not in (None, "")])]
     parts += _section("backtest", _backtest(backtest, width) if backtest else None)
-    parts += _section("metrics", _metrics(run, histories) if run.metrics else None)
+    parts += _section("metrics", metrics_table(run, histories) if run.metrics else None)
     parts += _section("params", details(sorted(run.params.items())) if run.params else None)
     parts += _section("tags", details(sorted(tags.items())) if tags else None)
     return Group(*parts)
@@ -102,7 +102,8 @@ def _figures_and_curves(*, wrapped: bool = False) -> Table:
     return table
 
 
-def _metrics(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Table:
+def metrics_table(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Table:
+    """A run's metrics, each with its curve."""
     table = _figures_and_curves()
     for key, value in sorted(run.metrics.items()):
         points = histories.get(key, ())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentnn.cli.text import json_safe, markdown_safe, plain, spreadsheet_safe, visible
+from agentnn.cli.text import json_safe, markdown_safe, plain, shown_lines, spreadsheet_safe, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from rich.console import Console, RenderableType
 
@@ -42,12 +44,14 @@ class Row(NamedTuple):
         identifier: What ``-o id`` prints.
         record: The whole record, as JSON shows it.
         shown: The cells as a person reads them, where that is not just the value rounded.
+        styles: Their colours on a terminal, where these are not those of a status.
     """
 
     cells: Sequence[Any]
     identifier: str
     record: Callable[[], dict[str, Any]]
     shown: Sequence[str] | None = None
+    styles: Sequence[str] | None = None
 
 
 class Table(NamedTuple):
@@ -96,6 +100,71 @@ def emit(view: View, output: Output, *, formulas: bool = False) -> None:
         stream.flush()
     except BrokenPipeError as error:
         raise ReaderGone from error
+
+
+def emit_bytes(chunks: Iterator[bytes], name: str) -> None:
+    """Print a file on standard output as it is; on a terminal only text, in which nothing is acted on.
+
+    Args:
+        chunks: Its bytes.
+        name: What to call it in an error.
+
+    Raises:
+        UsageError: It is not text, and this is a terminal.
+    """
+    stream = sys.stdout
+    try:
+        if stream.isatty():
+            for text in shown_lines(chunks, name):
+                stream.write(text)
+        else:
+            for chunk in chunks:
+                stream.buffer.write(chunk)
+        stream.flush()
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
+def save(view: View, path: Path, output: Output, *, formulas: bool = False) -> None:
+    """Write a view into a file, which takes its place as a whole.
+
+    Args:
+        view: What to write.
+        path: The file.
+        output: The format; ``auto`` and ``table`` are not for files.
+        formulas: Leave cells alone that a spreadsheet would run as a formula.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+            stream.writelines(_FORMATS[output](view, formulas))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def emit_live(views: Iterable[View], output: Output, *, empty: View) -> None:
+    """Show a result that changes: on a terminal each view in the place of the one before, otherwise the last one.
+
+    Args:
+        views: The result as it changes.
+        output: The format, as for :func:`emit`.
+        empty: What to print when there is no view at all.
+    """
+    if output in (Output.auto, Output.table) and sys.stdout.isatty():
+        from rich.live import Live
+
+        from agentnn.cli.tables import make_console, picture_of
+
+        console = make_console()
+        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+            for view in views:
+                live.update(picture_of(view, console), refresh=True)
+        return
+    last = empty
+    for last in views:  # noqa: B007 - only the last one is wanted
+        pass
+    emit(last, output)
 
 
 def _json(view: View, _: bool) -> Iterator[str]:
@@ -167,10 +236,10 @@ def _cell(value: Any, formulas: bool) -> str:
 
 
 def _print_table(view: View) -> None:
-    from agentnn.cli.tables import make_console, table_of
+    from agentnn.cli.tables import make_console, picture_of
 
     console = make_console()
     try:
-        console.print(view.picture(console) if view.picture is not None else table_of(view.table(), console))
+        console.print(picture_of(view, console))
     except BrokenPipeError as error:
         raise ReaderGone from error

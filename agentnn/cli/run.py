@@ -4,15 +4,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentnn.cli import completion, upkeep
+from agentnn.cli import artifacts, completion, gate, transfer, upkeep, watch
+from agentnn.cli.groups import check_grouping, groups_view, ranked_groups_view
 from agentnn.cli.options import (
     ColumnsOption,
     ExperimentsOption,
     FilterOption,
     FormulasOption,
+    GroupOption,
     LimitOption,
     MetricOption,
+    ModeOption,
     OutputOption,
+    OverOption,
     RunArgument,
     SortOption,
     ViewOption,
@@ -21,11 +25,12 @@ from agentnn.cli.options import (
 )
 from agentnn.cli.paging import Seen
 from agentnn.cli.render import Output, emit
-from agentnn.cli.views import artifacts_view, best_view, comparison_view, history_view, run_view, runs_view
-from agentnn.errors import UsageError
-from agentnn.query.selectors import not_found
+from agentnn.cli.views import best_view, comparison_view, history_view, run_view, runs_view
+from agentnn.errors import CheckFailed, UsageError
+from agentnn.query.selectors import not_found, parse_metric
 
 if TYPE_CHECKING:
+    from agentnn.query.grouping import GroupRanking
     from agentnn.query.selection import BestRun
 
 app = typer.Typer(no_args_is_help=True, help="Ask about runs, deliver and repair them.")
@@ -39,11 +44,23 @@ def list_runs(
     sort: SortOption = None,
     limit: LimitOption = 100,
     view: ViewOption = "active",
+    group_by_params: GroupOption = False,
+    over: OverOption = None,
     columns: ColumnsOption = None,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:
-    """List runs, the newest first; what differs between them comes first."""
+    """List runs, the newest first; what differs between them comes first.
+
+    With --group-by-params --over seed, a line is what the runs of one configuration reached: mean, standard deviation
+    and number of finite values.
+    """
+    if check_grouping(group_by_params, over, sort=sort, columns=columns):
+        groups = manager_of(ctx).list_run_groups(over or (), experiment, filter=filter, view=view)
+        emit(groups_view(groups[: limit or None]), output, formulas=keep_formulas)
+        if limit and len(groups) > limit:
+            note(f"showing the first {limit} groups; --limit 0 shows all")
+        return
     wanted = limit + 1 if limit else None
     runs = manager_of(ctx).iter_runs(experiment, filter=filter, order_by=sort, limit=wanted, view=view)
     seen = Seen(runs, limit, columns)
@@ -78,9 +95,7 @@ def show(
 def best(
     ctx: typer.Context,
     metric: MetricOption,
-    mode: Annotated[
-        Literal["max", "min"], typer.Option("--mode", help="Whether the greatest or the smallest value wins.")
-    ] = "max",
+    mode: ModeOption = None,
     experiment: ExperimentsOption = None,
     filter: FilterOption = None,
     top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many runs to show, the best first.")] = 1,
@@ -94,14 +109,28 @@ def best(
         Literal["last", "min", "max", "mean", "first"],
         typer.Option("--aggregate", help="Which value of a run counts: the last, or one over its history."),
     ] = "last",
+    group_by_params: GroupOption = False,
+    over: OverOption = None,
+    min_runs: Annotated[
+        int, typer.Option("--min-runs", min=1, metavar="N", help="With --group-by-params: how many runs a group needs.")
+    ] = 2,
     columns: ColumnsOption = None,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:
     """Show the best run by a metric, its margin, and what was left out and why.
 
-    Only a finite value of a finished run can win. Ties go to the later start, then to the smaller run id.
+    Only a finite value of a finished run can win. Ties go to the later start, then to the smaller run id. With
+    --group-by-params --over seed, configurations are ranked by the mean over their runs, so that no lucky seed wins.
     """
+    if check_grouping(group_by_params, over, columns=columns, aggregate=aggregate != "last"):
+        ranking = manager_of(ctx).rank_run_groups(
+            metric, over or (), mode, experiment, filter,
+            min_runs=min_runs, include_unfinished=include_unfinished, include_children=children,
+        )  # fmt: skip
+        emit(ranked_groups_view(ranking, top), output, formulas=keep_formulas)
+        _say_how_groups_were_ranked(ranking, min_runs)
+        return
     answer = manager_of(ctx).get_best_run(
         metric, mode, experiment, filter, top,
         aggregate=aggregate, include_unfinished=include_unfinished, include_children=children, tally=True,
@@ -119,16 +148,32 @@ def compare(
     ],
     experiment: ExperimentsOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Show what is the same, too.")] = False,
+    fail_if_worse: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-if-worse",
+            metavar="METRIC[:min]",
+            help="Exit code 1 when a run is worse than the first by this metric, or lacks it.",
+        ),
+    ] = None,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:
     """Put runs side by side and show what differs."""
     if len(runs) < 2:
         raise UsageError("a comparison needs at least two runs", hint="agentnn run compare RUN RUN")
-    comparison = manager_of(ctx).compare_runs(runs, experiment=experiment)
-    emit(comparison_view(comparison, everything=everything), output, formulas=keep_formulas)
+    manager = manager_of(ctx)
+    comparison = manager.compare_runs(runs, experiment=experiment)
+    directions = manager.metric_conventions.direction
+    emit(comparison_view(comparison, everything=everything, direction_of=directions), output, formulas=keep_formulas)
     if not everything and not comparison.differences:
         note("the runs do not differ; --all shows what they have in common")
+    if fail_if_worse is not None:
+        metric, mode = parse_metric(fail_if_worse)
+        worse = manager.find_worse(comparison, metric, mode)
+        if worse:
+            names = ", ".join(run.name or run.run_id for run in worse)
+            raise CheckFailed(f"worse than {comparison.runs[0].name} by {metric}: {names}")
 
 
 @app.command("history")
@@ -151,23 +196,25 @@ def history(
     emit(history_view(points[-limit:]), output)
 
 
-@app.command("artifacts")
-def artifacts(
-    ctx: typer.Context,
-    run: RunArgument,
-    path: Annotated[str, typer.Argument(help="A folder of the run; its root otherwise.", metavar="[PATH]")] = "",
-    experiment: ExperimentsOption = None,
-    output: OutputOption = Output.auto,
-    keep_formulas: FormulasOption = False,
-) -> None:
-    """List the files and folders of a run, its models among them."""
-    manager = manager_of(ctx)
-    found = manager.get_run(run, experiment=experiment)
-    emit(artifacts_view(manager.list_artifacts(found.run_id, path)), output, formulas=keep_formulas)
-
-
+app.add_typer(artifacts.app, name="artifacts")
+app.command("check")(gate.check)
+app.command("watch")(watch.watch)
 app.command("sync")(upkeep.sync)
+app.command("export")(transfer.export)
+app.command("import")(transfer.import_)
 app.command("doctor")(upkeep.doctor)
+
+
+def _say_how_groups_were_ranked(ranking: "GroupRanking", min_runs: int) -> None:
+    best = ranking.groups[0]
+    parts = [f"{len(ranking.groups)} groups of runs considered"]
+    if ranking.too_small:
+        parts.append(f"{ranking.too_small} left out with fewer than {min_runs} finite values")
+    if ranking.without_metric:
+        parts.append(f"{ranking.without_metric} left out without a finite value")
+    note("; ".join(parts))
+    if best.summary.n < best.group.size:
+        note(f"the best mean is over {best.summary.n} of {best.group.size} runs: the others have no finite value")
 
 
 def _say_what_was_left_out(winner: "BestRun") -> None:

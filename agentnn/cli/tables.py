@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Literal
 
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -38,9 +38,15 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(file=stream, markup=False, highlight=False, emoji=False, width=width, soft_wrap=not stream.isatty())
 
 
+def picture_of(view: render.View, console: Console) -> RenderableType:
+    """What a person sees of a view: its own picture, or its rows as a table."""
+    return view.picture(console) if view.picture is not None else table_of(view.table(), console)
+
+
 def table_of(source: render.Table, console: Console) -> Group | Table:
     """A table; columns that do not fit are left out from the right, and named below."""
-    rows = [row.shown or [short(value) for value in row.cells] for row in source.rows]
+    source_rows = list(source.rows)
+    rows = [row.shown or [short(value) for value in row.cells] for row in source_rows]
     if not rows:
         return Group(Text("(none)", style="dim"))
     headers = _headers(source.columns)
@@ -52,8 +58,9 @@ def table_of(source: render.Table, console: Console) -> Group | Table:
         table.add_column(
             Text(headers[index]), justify=justify, no_wrap=True, overflow="ellipsis", max_width=_WIDEST_CELL
         )
-    for row in rows:
-        table.add_row(*(styled(row[index]) for index in fitting))
+    for row, source_row in zip(rows, source_rows, strict=True):
+        styles = source_row.styles
+        table.add_row(*(styled(row[index], styles[index] if styles else "") for index in fitting))
     left_out = headers[len(fitting) :]
     return Group(table, _left_out_note(left_out, console.width)) if left_out else table
 
@@ -68,9 +75,9 @@ def details(pairs: Sequence[tuple[str, object]]) -> Table:
     return table
 
 
-def styled(text: str) -> Text:
-    """A cell; the words for a status get their colour, everything else is plain."""
-    return Text(visible(text), style=_STATUS.get(text, ""))
+def styled(text: str, style: str = "") -> Text:
+    """A cell; the words for a status get their colour, everything else is plain or as it is told."""
+    return Text(visible(text), style=style or _STATUS.get(text, ""))
 
 
 def sparkline(values: Sequence[float], width: int = 24, *, top: float = -math.inf) -> str:

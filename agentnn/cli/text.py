@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from codecs import getincrementaldecoder
+from typing import TYPE_CHECKING, Any
 
+from agentnn.errors import UsageError
 from agentnn.query.expressions import to_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _JOINER = "\u200d"  # joins the parts of one emoji
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_LONGEST_LINE = 1 << 20
 _LINE_BREAKS = "\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029"
 
 
@@ -74,6 +80,34 @@ def short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e6 or value != value else f"{value:.4e}"
     return visible(plain(value))
+
+
+def shown_lines(chunks: Iterable[bytes], name: str) -> Iterator[str]:
+    """The text of a file for a terminal, whose control and other invisible characters are spelled out.
+
+    Raises:
+        UsageError: The file is not text in UTF-8.
+    """
+    decoder = getincrementaldecoder("utf-8")()
+    rest = ""
+    try:
+        for chunk in chunks:
+            if b"\0" in chunk:
+                raise ValueError
+            *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+            yield from (_shown_line(line) + "\n" for line in lines)
+            if len(rest) > _LONGEST_LINE:
+                yield _shown_line(rest)
+                rest = ""
+        yield _shown_line(rest + decoder.decode(b"", final=True))
+    except ValueError:
+        raise UsageError(
+            f"{name!r} is not text, and this is a terminal", hint="write it into a file: … > FILE, or run artifacts get"
+        ) from None
+
+
+def _shown_line(line: str) -> str:
+    return visible(line.removesuffix("\r"), keep="\t")
 
 
 def _spelled(char: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from agentnn.conventions import Direction
     from agentnn.query.comparison import ComparedValue, Comparison
     from agentnn.query.selection import BestRun
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
@@ -37,6 +39,9 @@ MODEL_FIELDS = (
 VERSION_FIELDS = (
     "name", "version", "aliases", "stage", "status", "run_id", "creation_time", "last_updated_time", "user", "source",
 )  # fmt: skip
+_LEDGER_TAGS = ("agentnn.promotion.", "agentnn.claim.")
+"""Of a registered model; ``model history`` shows what they mean."""
+
 _TIMES = ("start_time", "end_time", "creation_time", "last_update_time", "last_updated_time", "timestamp")
 _SHORT_ID = 8
 _WIDEST_CURVE = 120
@@ -108,9 +113,15 @@ def artifacts_view(artifacts: Iterable[Artifact]) -> View:
     return View(rows, lambda: Table(["path", "size", "is_dir"], rows))
 
 
-def comparison_view(comparison: Comparison, *, everything: bool) -> View:
-    """Runs side by side: a line a field, a column a run. What ``-o id`` prints are the fields."""
-    rows = [_compared_row(row) for row in (comparison.rows if everything else comparison.differences)]
+def comparison_view(
+    comparison: Comparison, *, everything: bool, direction_of: Callable[[str], Direction | None]
+) -> View:
+    """Runs side by side: a line a field, a column a run. What ``-o id`` prints are the fields.
+
+    Of a metric whose better direction is declared, a person sees the best value in green and the worst in red.
+    """
+    shown = comparison.rows if everything else comparison.differences
+    rows = [_compared_row(row, direction_of) for row in shown]
     run_ids = [run.run_id for run in comparison.runs]
     head = Row(["run_id", *run_ids], "run_id", dict, ["run_id", *(run_id[:_SHORT_ID] for run_id in run_ids)])
 
@@ -141,19 +152,19 @@ def experiment_view(experiment: Experiment, runs_by_status: dict[str, int]) -> V
     fields = {**experiment.to_dict(), **counts}
     columns = [*EXPERIMENT_FIELDS, *counts]
     row = Row([fields[column] for column in columns], experiment.experiment_id, lambda: fields)
-    return _single_view(columns, row, lambda: _pairs(experiment, fields, columns))
+    return single_view(columns, row, lambda: _pairs(experiment, fields, columns))
 
 
 def model_view(model: RegisteredModel) -> View:
     """One registered model."""
     row = _row(model, MODEL_FIELDS, model.name)
-    return _single_view(MODEL_FIELDS, row, lambda: _pairs(model, model.to_dict(), MODEL_FIELDS))
+    return single_view(MODEL_FIELDS, row, lambda: _pairs(model, model.to_dict(), MODEL_FIELDS))
 
 
 def version_view(version: ModelVersion) -> View:
     """One model version."""
     row = _row(version, VERSION_FIELDS, f"models:/{version.name}/{version.version}")
-    return _single_view(VERSION_FIELDS, row, lambda: _pairs(version, version.to_dict(), VERSION_FIELDS))
+    return single_view(VERSION_FIELDS, row, lambda: _pairs(version, version.to_dict(), VERSION_FIELDS))
 
 
 def check_view(check: ModelCheck) -> View:
@@ -163,16 +174,17 @@ def check_view(check: ModelCheck) -> View:
     if isinstance(check.prediction, list) and len(check.prediction) > _SHOWN_PREDICTIONS:
         shown["prediction"] = f"{short(check.prediction[:_SHOWN_PREDICTIONS])},… ({len(check.prediction)} in all)"
     row = Row(list(fields.values()), check.uri, check.to_dict)
-    return _single_view(list(fields), row, lambda: [("loads", "yes"), *shown.items()])
+    return single_view(list(fields), row, lambda: [("loads", "yes"), *shown.items()])
 
 
-def _single_view(columns: Sequence[str], row: Row, pairs: Callable[[], list[tuple[str, Any]]]) -> View:
-    """One record, which a person sees as names and values."""
+def single_view(columns: Sequence[str], row: Row, pairs: Callable[[], list[tuple[str, Any]]] | None = None) -> View:
+    """One record, which a person sees as names and values: those of the row, unless ``pairs`` makes others."""
 
     def picture(_: Console) -> RenderableType:
         from agentnn.cli.tables import details
 
-        return details([(name, value) for name, value in pairs() if value not in (None, "", [], {})])
+        shown = list(zip(columns, row.shown or row.cells, strict=True)) if pairs is None else pairs()
+        return details([(name, value) for name, value in shown if value not in (None, "", [], {})])
 
     return View([row], lambda: Table(columns, [row]), single=True, picture=picture)
 
@@ -182,7 +194,8 @@ def _pairs(record: Any, fields: dict[str, Any], columns: Sequence[str]) -> list[
         value = fields[column]
         return f"{value} ({age(getattr(record, column))})" if column in _TIMES and value else value
 
-    tags = [(f"tags.{key}", value) for key, value in sorted(record.tags.items())]
+    told = {key: value for key, value in record.tags.items() if not key.startswith(_LEDGER_TAGS)}
+    tags = [(f"tags.{key}", value) for key, value in sorted(told.items())]
     return [*((column, shown(column)) for column in columns), *tags]
 
 
@@ -281,14 +294,24 @@ def _shown_artifact(one: Artifact) -> tuple[str, str, str]:
     return (short(one.path + ("/" if one.is_dir else "")), "" if one.size is None else size(one.size), "")
 
 
-def _compared_row(row: ComparedValue) -> Row:
+def _compared_row(row: ComparedValue, direction_of: Callable[[str], Direction | None]) -> Row:
     name = row.key if row.section == "attribute" else f"{row.section}s.{row.key}"
     values = [None if isinstance(value, float) and not abs(value) < float("inf") else value for value in row.values]
 
     def record() -> dict[str, Any]:
         return {"section": row.section, "key": row.key, "values": values, "differs": row.differs}
 
-    return Row([name, *row.values], name, record)
+    direction = direction_of(row.key) if row.section == "metric" and row.differs else None
+    styles = None if direction is None else ["", *_ranked_styles(row.values, direction)]
+    return Row([name, *row.values], name, record, styles=styles)
+
+
+def _ranked_styles(values: Sequence[float | None], direction: Direction) -> list[str]:
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if len(set(finite)) < 2:
+        return [""] * len(values)
+    best, worst = (max(finite), min(finite)) if direction == "max" else (min(finite), max(finite))
+    return ["green" if value == best else "red" if value == worst else "" for value in values]
 
 
 def _distinct_names(runs: Sequence[Run]) -> list[str]:

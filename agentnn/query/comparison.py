@@ -6,11 +6,14 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from agentnn.errors import NotFoundError
 from agentnn.query.expressions import to_number
+from agentnn.query.selectors import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from agentnn.query.selection import Mode
     from agentnn.records import Run
 
 Section = Literal["attribute", "metric", "param", "tag"]
@@ -36,6 +39,21 @@ class Comparison(NamedTuple):
     def differences(self) -> tuple[ComparedValue, ...]:
         """The rows whose values are not all the same."""
         return tuple(row for row in self.rows if row.differs)
+
+    def worse_than_first(self, metric: str, mode: Mode) -> list[Run]:
+        """The runs whose value of a metric is worse than the first run's, missing, NaN or infinite.
+
+        Raises:
+            NotFoundError: The first run has no finite value to compare with.
+        """
+        first = self.runs[0].metrics.get(metric)
+        if first is None or not math.isfinite(first):
+            raise NotFoundError(
+                f"the run {self.runs[0].name or self.runs[0].run_id} has no finite {metric!r} to compare with",
+                candidates=nearest(metric, self.runs[0].metrics),
+                hint=f"its metrics: {', '.join(sorted(self.runs[0].metrics)[:5]) or 'none'}",
+            )
+        return [run for run in self.runs[1:] if not _is_as_good(run.metrics.get(metric), first, mode)]
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -82,6 +100,18 @@ def varying_keys(runs: Sequence[Run], attribute: Literal["metrics", "params"]) -
     return VaryingKeys(
         tuple(sorted(differing, key=lambda key: (-counts[key], key))), tuple(sorted(seen.keys() - set(differing)))
     )
+
+
+def _is_as_good(value: float | None, first: float, mode: Mode) -> bool:
+    if value is None or not math.isfinite(value):
+        return False
+    return value >= first if mode == "max" else value <= first
+
+
+def differing_params(several: Sequence[Mapping[str, str]]) -> list[str]:
+    """The names of the params that are not the same in all of some groups of params, sorted."""
+    keys = sorted({key for params in several for key in params})
+    return [key for key in keys if len({_kind(typed(params.get(key))) for params in several}) > 1]
 
 
 def _row(section: Section, key: str, values: list[Any], meaning: Callable[[Any], Any]) -> ComparedValue:

@@ -62,7 +62,18 @@ class ModelUri(NamedTuple):
     value: str = ""
 
 
-def find_run(text: str, runs: Runs, models: Callable[[], Models], scope: RunQuery) -> Run:
+def always_max(_: str) -> Mode:
+    """The greatest value is the best, whatever the metric."""
+    return "max"
+
+
+def find_run(
+    text: str,
+    runs: Runs,
+    models: Callable[[], Models],
+    scope: RunQuery,
+    mode_of: Callable[[str], Mode] = always_max,
+) -> Run:
     """The one run that a selector names.
 
     Args:
@@ -70,6 +81,7 @@ def find_run(text: str, runs: Runs, models: Callable[[], Models], scope: RunQuer
         runs: The store of runs.
         models: Opens the registry; called for a ``models:/`` selector only.
         scope: Where ``@last``, ``@best`` and names are looked for. A full id is found wherever it is.
+        mode_of: Which direction of a metric is the better one, where ``@best:METRIC`` does not say.
 
     Raises:
         NotFoundError: Nothing answers to the selector, or more than one run does.
@@ -78,7 +90,7 @@ def find_run(text: str, runs: Runs, models: Callable[[], Models], scope: RunQuer
     if text.startswith("models:/"):
         return _run_behind(find_model_version(parse_model_uri(text), models()), runs)
     if text.startswith("@"):
-        return _special_run(text, runs, scope)
+        return _special_run(text, runs, scope, mode_of)
     if exact := runs.find_runs([text]):
         return exact[0]
     named = _where(runs, scope, Comparison(Field("attribute", "run_name"), "=", text))
@@ -176,7 +188,7 @@ def _run_behind(version: ModelVersion, runs: Runs) -> Run:
     return found[0]
 
 
-def _special_run(text: str, runs: Runs, scope: RunQuery) -> Run:
+def _special_run(text: str, runs: Runs, scope: RunQuery, mode_of: Callable[[str], Mode]) -> Run:
     if text == "@last":
         newest = next(runs.search_runs(RunQuery(scope.experiment_ids, scope.filter, limit=1, view=scope.view)), None)
         if newest is None:
@@ -184,7 +196,7 @@ def _special_run(text: str, runs: Runs, scope: RunQuery) -> Run:
         return newest
     if text.startswith("@best:"):
         metric, mode = parse_best(text)
-        query = BestQuery(metric, mode, scope=scope)
+        query = BestQuery(metric, mode or mode_of(metric), scope=scope)
         best = runs.best_runs(query).candidates
         if not best:
             raise no_run_qualifies(query, runs)
@@ -192,17 +204,22 @@ def _special_run(text: str, runs: Runs, scope: RunQuery) -> Run:
     raise UsageError(f"unknown selector {text!r}", hint="@last, @best:METRIC or @best:METRIC:min")
 
 
-def parse_best(text: str) -> tuple[str, Mode]:
-    """Metric and mode of ``@best:metric[:max|min]``; the metric's name may itself hold colons."""
-    metric = text.removeprefix("@best:")
-    head, _, tail = metric.rpartition(":")
-    if head and tail == "min":
-        return head, "min"
-    if head and tail == "max":
-        return head, "max"
+def parse_best(text: str) -> tuple[str, Mode | None]:
+    """Metric and mode of ``@best:metric[:max|min]``."""
+    metric, mode = parse_metric(text.removeprefix("@best:"))
     if not metric:
         raise UsageError(f"{text!r} names no metric", hint="@best:sharpe_ratio")
-    return metric, "max"
+    return metric, mode
+
+
+def parse_metric(text: str) -> tuple[str, Mode | None]:
+    """Metric and mode of ``metric[:max|min]``; the metric's name may itself hold colons."""
+    metric, _, mode = text.rpartition(":")
+    if metric and mode == "min":
+        return metric, "min"
+    if metric and mode == "max":
+        return metric, "max"
+    return text, None
 
 
 def no_run_qualifies(query: BestQuery, runs: Runs) -> NotFoundError:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentnn.sdk.registry_questions import RegistryQuestions
+from agentnn.sdk.registry_lifecycle import RegistryLifecycle
+from agentnn.sdk.run_files import RunFileAccess
+from agentnn.sdk.run_judgements import RunJudgements
 from agentnn.sdk.run_questions import RunQuestions
+from agentnn.sdk.run_transfer import RunTransfer
+from agentnn.sdk.run_watching import RunWatching
 from agentnn.sdk.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agentnn.records import ModelVersion
 
-
-class ModelManager(RunQuestions, RegistryQuestions, Upkeep):
+class ModelManager(RunQuestions, RunFileAccess, RunTransfer, RunJudgements, RunWatching, RegistryLifecycle, Upkeep):
     """One door to experiments, runs and models.
 
     A run is named by a selector: its id or the first characters of it, its name, ``@last``, ``@best:METRIC``,
@@ -58,21 +60,3 @@ class ModelManager(RunQuestions, RegistryQuestions, Upkeep):
         from agentnn.tracking.past_run import record_run
 
         return record_run(self.settings, name, params=config, metrics=metrics, tags=tags, experiment=experiment).run_id
-
-    def register_model(
-        self, name: str, run: str, *, artifact_path: str = "model", alias: str | None = None
-    ) -> ModelVersion:
-        """Register a model that a run has stored.
-
-        Args:
-            name: The registered model; it is made when there is none.
-            run: The run that holds the model, by a selector.
-            artifact_path: The model's folder in the run.
-            alias: An alias to set on the new version.
-
-        Raises:
-            NotFoundError: There is no such run, or it has no such folder.
-        """
-        found = self.get_run(run)
-        self._store.list_artifacts(found, artifact_path)
-        return self.get_model_version(name, self.writer().register_model(name, found.run_id, artifact_path, alias))

@@ -39,10 +39,10 @@ class RegistryQuestions(StoreAccess):
         Raises:
             NotFoundError: There is none of that name; the error offers the nearest.
         """
-        models = {one.name: one for one in self.list_models()}
-        if name not in models:
-            raise not_found("model", name, models, listing="agentnn model list")
-        return models[name]
+        found = self._registry.find_model(name)
+        if found is None:
+            raise not_found("model", name, [one.name for one in self.list_models()], listing="agentnn model list")
+        return found
 
     def list_model_versions(self, name: str, *, with_metrics: bool = False) -> list[ModelVersion]:
         """The versions of a model, newest first.

@@ -9,7 +9,7 @@ from agentnn.query.comparison import Comparison, compare
 from agentnn.query.expressions import Field, fields_of
 from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, MODES, BestQuery, verdicts
-from agentnn.query.selectors import find_experiment, find_run, nearest, no_run_qualifies, not_found
+from agentnn.query.selectors import find_experiment, nearest, no_run_qualifies, not_found
 from agentnn.sdk.store_access import Experiments, StoreAccess
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class RunQuestions(StoreAccess):
         Raises:
             NotFoundError: No run answers to the selector, or more than one does.
         """
-        return find_run(run, self._store, lambda: self._registry, self._scope(experiment, None, view))
+        return self._find_run(run, self._scope(experiment, None, view))
 
     def get_run_summary(self, run: str, *, experiment: Experiments = None) -> dict[str, Any]:
         """A run as a plain dict: ``run_id``, ``status``, ``metrics``, ``params``, ``tags``.
@@ -107,14 +107,14 @@ class RunQuestions(StoreAccess):
 
     @overload
     def get_best_run(
-        self, metric: str, mode: Mode = ..., experiment: Experiments = ..., filter: str | None = ...,
+        self, metric: str, mode: Mode | None = ..., experiment: Experiments = ..., filter: str | None = ...,
         top: Literal[1] = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
         include_children: bool = ..., tally: bool = ...,
     ) -> BestRun: ...  # fmt: skip
 
     @overload
     def get_best_run(
-        self, metric: str, mode: Mode = ..., experiment: Experiments = ..., filter: str | None = ...,
+        self, metric: str, mode: Mode | None = ..., experiment: Experiments = ..., filter: str | None = ...,
         top: int = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
         include_children: bool = ..., tally: bool = ...,
     ) -> BestRun | list[BestRun]: ...  # fmt: skip
@@ -122,7 +122,7 @@ class RunQuestions(StoreAccess):
     def get_best_run(
         self,
         metric: str,
-        mode: Mode = "max",
+        mode: Mode | None = None,
         experiment: Experiments = None,
         filter: str | None = None,
         top: int = 1,
@@ -138,7 +138,7 @@ class RunQuestions(StoreAccess):
 
         Args:
             metric: The metric's name, as it was logged.
-            mode: ``max`` or ``min``.
+            mode: ``max`` or ``min``; what the project declares of the metric, or else ``max``, when it is left out.
             experiment: One experiment or several, by name or id.
             filter: Which runs take part; see :meth:`list_runs`.
             top: With more than 1, a list of so many runs, the best first.
@@ -150,6 +150,7 @@ class RunQuestions(StoreAccess):
         Raises:
             NotFoundError: No run qualifies; the error offers the nearest names of metrics.
         """
+        mode = self.default_mode(metric) if mode is None else mode
         _check_choice("mode", mode, MODES)
         _check_choice("aggregate", aggregate, AGGREGATES)
         if top < 1:
@@ -175,7 +176,7 @@ class RunQuestions(StoreAccess):
         if not 2 <= len(runs) <= MAX_COMPARED:
             raise UsageError(f"{len(runs)} runs can't be compared; 2 to {MAX_COMPARED} can")
         scope = self._scope(experiment, None, "active")
-        return compare([find_run(one, self._store, lambda: self._registry, scope) for one in runs])
+        return compare([self._find_run(one, scope) for one in runs])
 
     def get_metric_history(self, run: str, metric: str, *, experiment: Experiments = None) -> list[Metric]:
         """Every logged value of a metric, by (step, timestamp); empty when the run does not have it."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from agentnn.errors import NotFoundError, UsageError
+from agentnn.conventions import MetricConventions, load_conventions, sounds_like_less_is_better
+from agentnn.errors import AgentNNWarning, NotFoundError, UsageError
 from agentnn.query.runs import RunQuery
-from agentnn.query.selectors import find_experiment
-from agentnn.records import Experiment
+from agentnn.query.selectors import find_experiment, find_run
+from agentnn.records import Experiment, Run
 from agentnn.settings import Settings
 from agentnn.stores.base import open_registry, open_store
 
@@ -18,12 +20,16 @@ if TYPE_CHECKING:
 
     from agentnn.query.expressions import Expression
     from agentnn.query.runs import View
+    from agentnn.query.selection import Mode
     from agentnn.stores.base import ModelRegistry, TrackingStore
     from agentnn.stores.mlflow_writer import MlflowWriter
 
 
 Experiments = str | Experiment | Sequence[str | Experiment] | None
 """How experiments are named: by name or id, one or several; ``None`` for every active one."""
+
+
+_EVERYWHERE = RunQuery()
 
 
 class StoreAccess:
@@ -37,6 +43,27 @@ class StoreAccess:
         env_file: str | Path | None = None,
     ) -> None:
         self.settings = Settings.load(tracking_uri, registry_uri=registry_uri, env_file=env_file)
+
+    @cached_property
+    def metric_conventions(self) -> MetricConventions:
+        """What the project declares of its metrics; see :mod:`agentnn.conventions`."""
+        return load_conventions()
+
+    def default_mode(self, metric: str) -> Mode:
+        """Whether the greatest or the smallest value of a metric is best, where the question does not say.
+
+        That is what the project declares, and ``max`` otherwise. A name that says loss, error or drawdown, of which
+        nothing is declared, gets a warning.
+        """
+        declared = self.metric_conventions.direction(metric)
+        if declared is None and sounds_like_less_is_better(metric):
+            warnings.warn(
+                f"the greatest {metric!r} counts as the best; say min, or declare it in pyproject.toml: "
+                f'[tool.agentnn.metrics] "{metric}" = "min"',
+                AgentNNWarning,
+                stacklevel=3,
+            )
+        return declared or "max"
 
     @cached_property
     def _store(self) -> TrackingStore:
@@ -71,6 +98,10 @@ class StoreAccess:
 
     def __getstate__(self) -> dict[str, Settings]:
         return {"settings": self.settings}  # an open database can't be sent to another process
+
+    def _find_run(self, selector: str, scope: RunQuery = _EVERYWHERE) -> Run:
+        """The one run that a selector names."""
+        return find_run(selector, self._store, lambda: self._registry, scope, self.default_mode)
 
     def _scope(self, experiment: Experiments, filter_text: str | None, view: View) -> RunQuery:
         """The runs that a question is about: those of the experiments named here, or else by the environment."""

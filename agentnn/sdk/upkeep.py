@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentnn.query.runs import RunQuery
-from agentnn.query.selectors import find_run
 from agentnn.sdk.store_access import StoreAccess
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ class Upkeep(StoreAccess):
 
         found = sync(self.settings, run, watch=watch, progress=progress)
         if run is not None and not found:  # it is in the store, or named in another way
-            named = find_run(run, self._store, lambda: self._registry, RunQuery())
+            named = self._find_run(run)
             found = sync(self.settings, named.run_id, watch=watch, progress=progress)
         error = undelivered(found) if strict else None
         if error is not None:

@@ -1,94 +1,134 @@
-"""The files of a run where they lie on this machine."""
+"""The files of a run where they lie on this machine, and the names that files may have."""
 
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
-from agentnn.errors import NotFoundError, StoreUnavailable, UnsafeError
+from agentnn.errors import CorruptDataError, NotFoundError, UnsafeError
 from agentnn.records import Artifact
+from agentnn.stores.artifact_places import local_folder as local_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
+    from io import FileIO
+
+CHUNK = 1 << 20
+"""Bytes that are read at once: memory does not grow with a file."""
 
 
-def local_folder(uri: str | None) -> Path | None:
-    """The folder that an artifact URI names on this machine; ``None`` for one that lies elsewhere."""
-    if not uri:
-        return None
-    parts = urlsplit(uri)
-    if parts.scheme == "":
-        return Path(uri)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    return None
-
-
-def list_artifact_folder(root_uri: str | None, models: Mapping[str, str], path: str = "") -> list[Artifact]:
-    """What lies directly under a path of a run.
+class LocalFolder:
+    """A folder of artifacts on this machine.
 
     Args:
-        root_uri: The run's artifact URI.
-        models: The models that the run logged, name to artifact location. MLflow 3 keeps them elsewhere, but
-            ``runs:/ID/name`` finds them; here each is a folder of the run.
-        path: A folder relative to the run's root, with ``/``; empty for the root itself.
-
-    Raises:
-        UnsafeError: The path leaves the run's folder.
-        NotFoundError: There is no such folder.
-        StoreUnavailable: The artifacts lie on another machine or in a cloud store.
+        root: The folder; nothing outside it is shown or read, whatever links lie in it.
     """
-    parts = relative_path(path).parts
-    if parts and parts[0] in models:
-        return _entries(_local(models[parts[0]]), PurePosixPath(*parts[1:]), prefix=parts[0])
-    found = [] if parts else [Artifact(name, is_dir=True) for name in models]
-    root = _local(root_uri)
-    if parts or root.is_dir():
-        found += _entries(root, PurePosixPath(*parts), prefix="")
-    return sorted(found, key=lambda artifact: artifact.path)
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def is_there(self) -> bool:
+        """Whether there is a folder: a run that logged no file has none."""
+        return self._root.is_dir()
+
+    def entries(self, inside: PurePosixPath) -> list[Artifact]:
+        """What lies directly in a folder, or the file itself; paths are relative to the root.
+
+        Raises:
+            UnsafeError: A link leaves the root.
+            NotFoundError: There is no such file or folder.
+        """
+        place = self._confined(inside)
+        if place.is_file():
+            return [Artifact(str(inside), is_dir=False, size=place.stat().st_size)]
+        try:
+            with os.scandir(place) as entries:
+                found = [_artifact(entry, inside) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            raise no_such_artifact(str(inside)) from None
+        return sorted(found, key=lambda artifact: artifact.path)
+
+    def read(self, inside: PurePosixPath, size: int | None = None) -> Iterator[bytes]:
+        """The bytes of a file.
+
+        Raises:
+            UnsafeError: It is a link that leaves the root, or no file but a device or a pipe.
+            NotFoundError: There is no such file.
+        """
+        del size  # a file of this machine may grow while it is read
+        place = self._confined(inside).resolve()
+        try:
+            # Neither a link that was put there meanwhile is followed, nor is a pipe waited for.
+            opened = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise no_such_artifact(str(inside)) from None
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            os.close(opened)
+            raise UnsafeError(f"{str(inside)!r} is no ordinary file", hint="look at it with your own tools")
+        return _chunks_of(os.fdopen(opened, "rb", buffering=0))
+
+    def _confined(self, inside: PurePosixPath) -> Path:
+        place = self._root / inside
+        try:
+            leaves = not place.resolve().is_relative_to(self._root.resolve())
+        except (OSError, RuntimeError):  # links that lead to each other
+            leaves = True
+        if leaves:
+            raise UnsafeError(
+                f"{str(inside)!r} is a link that leaves the run's folder", hint="look at it with your own tools"
+            )
+        return place
 
 
 def relative_path(path: str) -> PurePosixPath:
-    """A path inside a run.
+    """A path inside a run, as a user or a store gives it.
 
     Raises:
         UnsafeError: The path leaves the run's folder.
     """
     relative = PurePosixPath(path)
-    if ".." in relative.parts or relative.is_absolute():
+    if ".." in relative.parts or relative.is_absolute() or "\0" in path:
         raise UnsafeError(f"{path!r} leaves the run's folder", hint="give a path relative to the run's artifacts")
     return relative
 
 
-def _local(uri: str | None) -> Path:
-    folder = local_folder(uri)
-    if folder is None:
-        raise StoreUnavailable(
-            f"the artifacts are not on this machine but at {uri}", hint="use the tracking server's URI"
-        )
-    return folder
+def safe_path(path: str) -> PurePosixPath:
+    """A path out of a store or a file, as a place to write to: it means the same place on every system.
+
+    Raises:
+        UnsafeError: It is absolute, goes up, names a drive, or holds what no file name can hold.
+    """
+    odd = "\\" in path or "\0" in path or PureWindowsPath(path).drive or any("\ud800" <= c <= "\udfff" for c in path)
+    if odd or not path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise UnsafeError(f"{path!r} is no safe name for a file", hint="nothing was written; look at who made it")
+    return PurePosixPath(path)
 
 
-def _entries(root: Path, inside: PurePosixPath, *, prefix: str) -> list[Artifact]:
-    folder = root / inside
-    shown = PurePosixPath(prefix) / inside
-    if not folder.resolve().is_relative_to(root.resolve()):
-        raise UnsafeError(
-            f"{str(shown)!r} is a link that leaves the run's folder", hint="look at it with your own tools"
+def checked_size(chunks: Iterator[bytes], size: int | None, path: str) -> Iterator[bytes]:
+    """The same chunks, as long as they are what was listed.
+
+    Raises:
+        CorruptDataError: There are more bytes than were listed, or fewer.
+    """
+    read = 0
+    for chunk in chunks:
+        read += len(chunk)
+        if size is not None and read > size:
+            break
+        yield chunk
+    if size is not None and read != size:
+        raise CorruptDataError(
+            f"{path!r} has {'more' if read > size else 'fewer'} bytes than the {size} that were listed",
+            hint="it changed meanwhile, or did not arrive whole: try again",
         )
-    if folder.is_file():
-        return [Artifact(str(shown), is_dir=False, size=folder.stat().st_size)]
-    try:
-        with os.scandir(folder) as entries:
-            found = [_artifact(entry, shown) for entry in entries]
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(
-            f"there is no artifact {str(shown)!r}", hint="agentnn run artifacts RUN lists them"
-        ) from None
-    return sorted(found, key=lambda artifact: artifact.path)
+
+
+def no_such_artifact(path: str) -> NotFoundError:
+    """The error for a file that a run does not have."""
+    return NotFoundError(f"there is no artifact {path!r}", hint="agentnn run artifacts ls RUN lists them")
 
 
 def _artifact(entry: os.DirEntry[str], folder: PurePosixPath) -> Artifact:
@@ -99,3 +139,9 @@ def _artifact(entry: os.DirEntry[str], folder: PurePosixPath) -> Artifact:
         with suppress(OSError):  # it may be gone by now
             size = entry.stat(follow_symlinks=False).st_size
     return Artifact(str(folder / entry.name), is_dir, size)
+
+
+def _chunks_of(opened: FileIO) -> Iterator[bytes]:
+    with opened as file:
+        while chunk := file.read(CHUNK):
+            yield chunk

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agentnn.errors import AgentNNWarning, StoreUnavailable, UsageError
 from agentnn.settings import holds_runs, redact
-from agentnn.stores.artifacts import local_folder
+from agentnn.stores.artifact_places import local_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentnn.query.selection import Best, BestQuery
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
     from agentnn.settings import Settings
+    from agentnn.stores.artifact_files import RunFiles
 
 _MLFLOW_SCHEMES = ("http", "https", "file", "databricks", "databricks-uc", "uc")
 _BARE_SCHEMES = ("databricks", "databricks-uc", "uc")
@@ -54,12 +55,18 @@ class TrackingStore(Protocol):
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """The files and folders directly under a path of the run, sorted by path."""
 
+    def run_files(self, run: Run) -> RunFiles:
+        """The files of the run, the models that it logged among them."""
+
 
 class ModelRegistry(Protocol):
     """Registered models and their versions."""
 
     def list_models(self) -> list[RegisteredModel]:
         """Every registered model, by name, with its aliases."""
+
+    def find_model(self, name: str) -> RegisteredModel | None:
+        """One registered model, with its aliases and tags."""
 
     def list_model_versions(self, name: str) -> list[ModelVersion]:
         """The versions of a model, newest first; empty when there is no such model."""
@@ -78,7 +85,7 @@ def open_store(settings: Settings) -> TrackingStore:
         from agentnn.stores.sqlite_file import SchemaMismatch
 
         try:
-            return SqlStore(uri, workspace=settings.workspace, elsewhere=lambda: _through_mlflow(settings))
+            return SqlStore(uri, workspace=settings.workspace, settings=settings)
         except SchemaMismatch as mismatch:
             _warn_of_slow_path(mismatch)
     return _through_mlflow(settings)

@@ -11,7 +11,7 @@ from agentnn.query.evaluation import matches, sorted_runs
 from agentnn.query.runs import RunQuery
 from agentnn.query.selection import Best, aggregate_history, rank
 from agentnn.records import PARENT_TAG, Artifact, DatasetInput, Experiment, Metric, ModelVersion, RegisteredModel, Run
-from agentnn.stores.artifacts import relative_path
+from agentnn.stores.artifact_files import RunFiles, RunSources, Source
 from agentnn.stores.destination import check_sqlite_path
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.mlflow_calls import mlflow_call
@@ -20,7 +20,7 @@ from agentnn.stores.sqlite_file import ReadOnlyDatabase, schema_revision, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path, PurePosixPath
+    from pathlib import Path
 
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
@@ -207,21 +207,26 @@ class MlflowClientStore:
 
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        inside = relative_path(path)
-        found = self._list_folder(run.run_id, inside)
-        if found or not inside.parts:
-            return found
-        # MLflow has nothing to list under a file, and nothing under what is not there.
-        beside = self._list_folder(run.run_id, inside.parent)
-        itself = [one for one in beside if one.path == str(inside)]
-        if not itself:
-            raise NotFoundError(f"there is no artifact {path!r}", hint="agentnn run artifacts RUN lists them")
-        return [] if itself[0].is_dir else itself
+        return self.run_files(run).entries(path)
 
-    def _list_folder(self, run_id: str, folder: PurePosixPath) -> list[Artifact]:
-        with mlflow_call(self._settings):
-            found = self._client.list_artifacts(run_id, str(folder) if folder.parts else None)
-        return sorted((Artifact(one.path, one.is_dir, one.file_size) for one in found), key=lambda one: one.path)
+    def run_files(self, run: Run) -> RunFiles:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        experiment = self.find_experiment(experiment_id=run.experiment_id)
+        location = experiment.artifact_location if experiment is not None else None
+        sources = RunSources(Source(run.artifact_uri, run.run_id), location, self._logged_models(run))
+        return RunFiles(sources, self._settings)
+
+    def _logged_models(self, run: Run) -> dict[str, Source]:
+        """The models that a run logged, by name; a server of MLflow 2 knows none."""
+        wanted = f"source_run_id = '{run.run_id}'"
+        search = self._client.search_logged_models
+        try:
+            with mlflow_call(self._settings):
+                found = list(_pages(search, experiment_ids=[run.experiment_id], filter_string=wanted))
+        except NotFoundError:
+            return {}
+        by_age = sorted(found, key=lambda one: one.creation_timestamp)
+        return {one.name: Source(one.artifact_location, one.model_id) for one in by_age}
 
     def _runs(self, query: RunQuery) -> Iterator[Run]:
         names = self._experiment_names()
@@ -277,16 +282,24 @@ class MlflowClientRegistry:
             models = [self._client.get_registered_model(one.name) for one in models]
         return sorted((_model(one, self._versions(one)) for one in models), key=lambda one: one.name)
 
+    def find_model(self, name: str) -> RegisteredModel | None:
+        """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        found = self._find(name)
+        return None if found is None else _model(found, self._versions(found))
+
     def list_model_versions(self, name: str) -> list[ModelVersion]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        model = self._find(name)
+        return [] if model is None else self._versions(model)
+
+    def _find(self, name: str) -> Any:
         if not name:
-            return []
+            return None
         try:
             with mlflow_call(self._settings):
-                model = self._client.get_registered_model(name)
+                return self._client.get_registered_model(name)
         except (NotFoundError, UsageError):  # a name that no model can have is simply not there
-            return []
-        return self._versions(model)
+            return None
 
     def _versions(self, model: Any) -> list[ModelVersion]:
         quote = next((one for one in "'\"" if one not in model.name), None)

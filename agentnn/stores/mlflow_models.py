@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from agentnn.errors import AgentNNError, CorruptDataError, NotFoundError, UnsafeError, UsageError
 from agentnn.stores.artifacts import local_folder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
 
 _TORCH_LOADER = "agentnn.tracking.models.torch_modules"
+_SENT_CREDENTIALS = ("http", "https", "mlflow-artifacts")
 _OWN_LOADERS = ("agentnn.training.networks", _TORCH_LOADER)
 """Loaders that run no code from the model's folder; that of PyTorch modules may be told to, by its ``trust``."""
 
@@ -74,7 +76,7 @@ def model_folder(source: str, settings: Settings) -> Path:
     Raises:
         NotFoundError: The model's files are not where its source says.
     """
-    location = _location(source, settings)
+    location = model_location(source, settings)
     folder = local_folder(location)
     if folder is None:
         with mlflow_call(settings):
@@ -86,8 +88,27 @@ def model_folder(source: str, settings: Settings) -> Path:
     return folder
 
 
+def model_location(source: str, settings: Settings) -> str:
+    """Where a source lies. MLflow would look it up in the store of its global state, not in ours.
+
+    Raises:
+        UnsafeError: It lies with another server than the store's, which would be sent the store's credentials.
+    """
+    location = _location(source, settings)
+    parts, own = urlsplit(location), urlsplit(settings.tracking_uri)
+    if (
+        parts.scheme in _SENT_CREDENTIALS
+        and parts.netloc
+        and parts.netloc.rpartition("@")[2] != own.netloc.rpartition("@")[2]
+    ):
+        raise UnsafeError(
+            f"the model's files lie with another server, {parts.hostname}",
+            hint="the store's credentials would be sent there; look who registered this version",
+        )
+    return location
+
+
 def _location(source: str, settings: Settings) -> str:
-    """Where a source lies. MLflow would look it up in the store of its global state, not in ours."""
     scheme, _, rest = source.partition(":/")
     if scheme not in ("models", "runs"):
         return source
@@ -170,14 +191,32 @@ def check_model(uri: str, folder: Path, settings: Settings, *, trust: bool) -> M
     )
 
 
+def predict(model: Any, data: Any, settings: Settings) -> Any:
+    """What a loaded model says of some input.
+
+    Raises:
+        UsageError: MLflow refuses the input: it does not fit the model's signature.
+        CorruptDataError: The model itself fails.
+    """
+    with mlflow_call(settings), _foreign_code("the model fails on this input", of_mlflow=False):
+        return model.predict(data)
+
+
 @contextmanager
-def _foreign_code(failure: str) -> Iterator[None]:
-    """Run code that came with a model: it may raise anything, and whatever it is means that the model is unusable."""
+def _foreign_code(failure: str, *, of_mlflow: bool = True) -> Iterator[None]:
+    """Run code that came with a model: it may raise anything, and whatever it is means that the model is unusable.
+
+    Args:
+        failure: What it means.
+        of_mlflow: Whether MLflow's own errors mean so, too.
+    """
     try:
         yield
     except (AgentNNError, ModuleNotFoundError):
         raise
     except Exception as error:  # noqa: BLE001 - the boundary to code that is not ours
+        if not of_mlflow and type(error).__module__.startswith("mlflow."):
+            raise
         raise CorruptDataError(f"{failure}: {type(error).__name__}: {error}") from error
 
 

@@ -13,7 +13,7 @@ from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, Store
 from agentnn.records import Metric
 from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
-from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
+from agentnn.stores.mlflow_client import check_before_writing, make_client
 from agentnn.stores.mlflow_schema import ensure_schema
 
 if TYPE_CHECKING:
@@ -186,30 +186,6 @@ class MlflowWriter:
         """Take a tag off a run, if it has it."""
         with suppress(NotFoundError), self._call():
             self._client.delete_tag(run_id, key)
-
-    def register_model(self, name: str, run_id: str, artifact_path: str, alias: str | None = None) -> int:
-        """Make a version of a registered model, which is made too when there is none.
-
-        Args:
-            name: The registered model.
-            run_id: The run that holds the model.
-            artifact_path: The model's folder in the run.
-            alias: An alias to set on the new version, taken from the version that had it.
-
-        Returns:
-            The version number.
-        """
-        with suppress(ConflictError), self._call():  # it may be there already
-            self._client.create_registered_model(name)
-        with self._call():
-            logged = find_logged_model(self._client, self._settings, run_id, artifact_path)
-            root = self._client.get_run(run_id).info.artifact_uri
-            source = f"models:/{logged.model_id}" if logged else f"{root}/{artifact_path}"
-            extra = {"model_id": logged.model_id} if logged else {}
-            version = self._client.create_model_version(name, source, run_id, **extra)
-            if alias is not None:
-                self._client.set_registered_model_alias(name, alias, version.version)
-            return int(version.version)
 
     def _call(self, timeout_s: int = TIMEOUT_S) -> AbstractContextManager[None]:
         return mlflow_call(self._settings, read=False, timeout_s=timeout_s)

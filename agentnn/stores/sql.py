@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 from agentnn.errors import CorruptDataError, NotFoundError
 from agentnn.query.selection import Best, Candidate
 from agentnn.records import RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Metric, Run
-from agentnn.stores.artifacts import list_artifact_folder, local_folder
+from agentnn.settings import Settings
+from agentnn.stores.artifact_files import RunFiles, RunSources, Source
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.sql_best import best_candidates, tally
 from agentnn.stores.sql_where import LARGEST, NATURAL_ORDER, Sql, all_of, one_of, order_terms, where
 from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, integer, sqlite_path, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import BestQuery
-    from agentnn.stores.base import TrackingStore
 
 _CHUNK = 1000
 _RUN_COLUMNS = ", ".join(
@@ -43,7 +43,7 @@ class SqlStore:
     Args:
         uri: ``sqlite:///path/to/mlflow.db``.
         workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
-        elsewhere: Opens the same store through MLflow, which can list artifacts that are not on this machine.
+        settings: What else the user has set; the files of runs are reached by it.
         lock_timeout_s: How long to wait for a writer that holds the file.
 
     Raises:
@@ -57,12 +57,12 @@ class SqlStore:
         uri: str,
         *,
         workspace: str = "default",
-        elsewhere: Callable[[], TrackingStore] | None = None,
+        settings: Settings | None = None,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
         self.uri = uri
         self.workspace = workspace
-        self._elsewhere = elsewhere
+        self._settings = settings or Settings(uri, workspace=workspace)
         self._database = ReadOnlyDatabase(sqlite_path(uri), lock_timeout_s=lock_timeout_s)
         self._rows = self._database.rows
         self._check_workspace()
@@ -159,10 +159,14 @@ class SqlStore:
 
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        models = self._logged_models(run.run_id)
-        if self._elsewhere is not None and local_folder(models.get(path.partition("/")[0], run.artifact_uri)) is None:
-            return self._elsewhere().list_artifacts(run, path)
-        return list_artifact_folder(run.artifact_uri, models, path)
+        return self.run_files(run).entries(path)
+
+    def run_files(self, run: Run) -> RunFiles:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        experiment = self._experiments.get(run.experiment_id)
+        location = experiment.artifact_location if experiment is not None else None
+        sources = RunSources(Source(run.artifact_uri, run.run_id), location, self._logged_models(run.run_id))
+        return RunFiles(sources, self._settings)
 
     # -- best -------------------------------------------------------------------------------------------
 
@@ -294,18 +298,19 @@ class SqlStore:
             datasets.setdefault(run_id, []).append(DatasetInput(*values))
         return datasets
 
-    def _logged_models(self, run_id: str) -> dict[str, str]:
-        """The models that a run logged, name to location; MLflow 3 keeps them beside the run's artifacts."""
+    def _logged_models(self, run_id: str) -> dict[str, Source]:
+        """The models that a run logged, by name; MLflow 3 keeps them beside the run's artifacts."""
         if not self._database.has(
-            "logged_models", "name", "artifact_location", "source_run_id", "lifecycle_stage", "creation_timestamp_ms"
-        ):
+            "logged_models", "model_id", "name", "artifact_location", "source_run_id", "lifecycle_stage",
+            "creation_timestamp_ms",
+        ):  # fmt: skip
             return {}
         rows = self._rows(
-            "SELECT name, artifact_location FROM logged_models WHERE source_run_id = ? AND lifecycle_stage = 'active' "
-            "ORDER BY creation_timestamp_ms",
+            "SELECT name, artifact_location, model_id FROM logged_models "
+            "WHERE source_run_id = ? AND lifecycle_stage = 'active' ORDER BY creation_timestamp_ms",
             (run_id,),
         )
-        return dict(rows)
+        return {name: Source(location, model_id) for name, location, model_id in rows}
 
     @cached_property
     def _experiment_columns(self) -> set[str]:

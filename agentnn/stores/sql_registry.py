@@ -46,34 +46,11 @@ class SqlRegistry:
 
     def list_models(self) -> list[RegisteredModel]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
-        tags = _grouped(self._model_tags())
-        aliases = _grouped(self._aliases())
-        stages: dict[str, dict[str, int]] = {}
-        counts: dict[str, int] = {}
-        for name, stage, newest, count in self._rows(
-            f"SELECT {text('name')}, {text('current_stage')}, {integer('max(version)')}, count(*) FROM model_versions "
-            f"WHERE {self._inside} AND current_stage IS NOT '{_DELETED_STAGE}' GROUP BY name, current_stage"
-        ):
-            stages.setdefault(name, {})[stage or "None"] = newest
-            counts[name] = counts.get(name, 0) + count
-        return [
-            RegisteredModel(
-                name,
-                description or None,
-                born,
-                changed,
-                latest_version=max(stages.get(name, {}).values(), default=None),
-                version_count=counts.get(name, 0),
-                aliases=aliases.get(name, {}),
-                stages={stage: version for stage, version in stages.get(name, {}).items() if stage != "None"},
-                tags=tags.get(name, {}),
-            )
-            for name, description, born, changed in self._rows(
-                f"SELECT {text('name')}, {text('description')}, {integer('creation_time')}, "
-                f"{integer('last_updated_time')} FROM registered_models "
-                f"WHERE {self._inside} ORDER BY name"
-            )
-        ]
+        return self._models()
+
+    def find_model(self, name: str) -> RegisteredModel | None:
+        """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        return next(iter(self._models(name)), None)
 
     def list_model_versions(self, name: str) -> list[ModelVersion]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
@@ -101,9 +78,45 @@ class SqlRegistry:
             )
         ]
 
-    def _model_tags(self) -> list[Any]:
+    def _models(self, only: str | None = None) -> list[RegisteredModel]:
+        tags = _grouped(self._model_tags(only))
+        aliases = _grouped(self._aliases(only))
+        named, values = self._named(only)
+        stages: dict[str, dict[str, int]] = {}
+        counts: dict[str, int] = {}
+        for name, stage, newest, count in self._rows(
+            f"SELECT {text('name')}, {text('current_stage')}, {integer('max(version)')}, count(*) FROM model_versions "
+            f"WHERE {self._inside} {named} AND current_stage IS NOT '{_DELETED_STAGE}' GROUP BY name, current_stage",
+            values,
+        ):
+            stages.setdefault(name, {})[stage or "None"] = newest
+            counts[name] = counts.get(name, 0) + count
+        return [
+            RegisteredModel(
+                name,
+                description or None,
+                born,
+                changed,
+                latest_version=max(stages.get(name, {}).values(), default=None),
+                version_count=counts.get(name, 0),
+                aliases=aliases.get(name, {}),
+                stages={stage: version for stage, version in stages.get(name, {}).items() if stage != "None"},
+                tags=tags.get(name, {}),
+            )
+            for name, description, born, changed in self._rows(
+                f"SELECT {text('name')}, {text('description')}, {integer('creation_time')}, "
+                f"{integer('last_updated_time')} FROM registered_models "
+                f"WHERE {self._inside} {named} ORDER BY name",
+                values,
+            )
+        ]
+
+    def _model_tags(self, only: str | None) -> list[Any]:
+        named, values = self._named(only)
         return self._rows(
-            f"SELECT {text('name')}, {text('key')}, {text('value')} FROM registered_model_tags WHERE {self._inside}"
+            f"SELECT {text('name')}, {text('key')}, {text('value')} FROM registered_model_tags "
+            f"WHERE {self._inside} {named}",
+            values,
         )
 
     def _version_tags(self, name: str) -> list[Any]:
@@ -115,12 +128,17 @@ class SqlRegistry:
     def _aliases(self, name: str | None = None) -> list[Any]:
         if not self._has_aliases:
             return []
-        only, values = ("AND name = ?", (name,)) if name is not None else ("", ())
+        named, values = self._named(name)
         return self._rows(
             f"SELECT {text('name')}, {text('alias')}, {integer('version')} FROM registered_model_aliases "
-            f"WHERE {self._inside} {only} ORDER BY alias",
+            f"WHERE {self._inside} {named} ORDER BY alias",
             values,
         )
+
+    @staticmethod
+    def _named(name: str | None) -> tuple[str, tuple[str, ...]]:
+        """The condition for one model, or none, and its values."""
+        return ("AND name = ?", (name,)) if name is not None else ("", ())
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._database.rows(sql, (*self._workspace, *values))

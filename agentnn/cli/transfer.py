@@ -1,0 +1,90 @@
+"""``agentnn run export`` and ``agentnn run import``"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agentnn.cli import completion
+from agentnn.cli.options import (
+    ExperimentsOption,
+    FilterOption,
+    FormulasOption,
+    OutputOption,
+    ViewOption,
+    manager_of,
+    note,
+)
+from agentnn.cli.render import Output, emit
+
+
+def export(
+    ctx: typer.Context,
+    target: Annotated[
+        Path, typer.Argument(help="A new folder, or a new file that ends with .zip or .tar.gz.", metavar="DIR|FILE")
+    ],
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Runs, by any selector; what --filter and -e leave otherwise.",
+            metavar="[RUN]...",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
+    filter: FilterOption = None,
+    experiment: ExperimentsOption = None,
+    view: ViewOption = "active",
+    children: Annotated[
+        bool, typer.Option("--include-children/--exclude-children", help="Whether nested runs come along.")
+    ] = True,
+    output: OutputOption = Output.auto,
+    keep_formulas: FormulasOption = False,
+) -> None:
+    """Write runs with their params, tags, metric histories and files as a folder of JSON and files, or as one archive.
+
+    docs/export-format.md describes it; agentnn run import reads it into any store. DIR or FILE must not be there yet
+    (exit code 6), and appears when it is complete. The store is left alone.
+    """
+    from agentnn.cli.transfer_views import exported_view
+
+    exported = manager_of(ctx).export_runs(
+        target, runs or (), filter=filter, experiment=experiment, view=view, children=children
+    )
+    emit(exported_view(exported), output, formulas=keep_formulas)
+    note(f"{_count(len(exported), 'run')} exported to {target}")
+
+
+def import_(
+    ctx: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(help="What agentnn run export wrote: a folder, .zip or .tar.gz.", metavar="DIR|FILE")
+    ],
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            "--experiment",
+            "-e",
+            metavar="EXPERIMENT",
+            help="Put all runs into this experiment; those of the same names as before otherwise.",
+            autocompletion=completion.experiments,
+        ),
+    ] = None,
+    output: OutputOption = Output.auto,
+    keep_formulas: FormulasOption = False,
+) -> None:
+    """Make the runs of an export in this store: params, tags, metric histories, times, status, nesting and files.
+
+    Each gets a new id, and keeps the old one as the tag agentnn.imported_run_id: a run that is there already is left
+    out, and one that was interrupted goes on where it was. Every file is compared with its digest before anything is
+    written: exit code 5 when the export is damaged, 7 when it is unsafe. Experiments are made where there are none.
+    """
+    from agentnn.cli.transfer_views import imported_view
+
+    imported = manager_of(ctx).import_runs(source, experiment=experiment)
+    emit(imported_view(imported), output, formulas=keep_formulas)
+    there = sum(one.result == "there" for one in imported)
+    note(f"{_count(len(imported) - there, 'run')} imported" + (f", {there} already there" if there else ""))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

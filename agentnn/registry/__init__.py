@@ -1,0 +1,1 @@
+"""What happens to registered models: promotion with a memory, files, predictions."""

@@ -1,0 +1,145 @@
+"""What an import asks of a store, and no other writer: runs by their first id, a whole past run, its data sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agentnn.errors import ConflictError, NotFoundError, UsageError
+from agentnn.stores.artifact_places import check_place
+from agentnn.stores.mlflow_calls import mlflow_call
+from agentnn.stores.mlflow_client import make_client
+from agentnn.stores.mlflow_writer import MlflowWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agentnn.settings import Settings
+
+_PAGE = 1000
+
+
+class StoredRun(NamedTuple):
+    """A run that is in the store, as far as an import has to know it."""
+
+    run_id: str
+    name: str
+    experiment: str
+    start_time: int | None
+    tags: Mapping[str, str]
+
+
+class MlflowImporter(MlflowWriter):
+    """Writes past runs to the store that the settings name; see :class:`~agentnn.stores.mlflow_writer.MlflowWriter`."""
+
+    def runs_with_tag(self, key: str) -> Iterator[StoredRun]:
+        """Every run that has a tag, deleted ones included."""
+        names = {one.experiment_id: one.name for one in self._pages("search_experiments")}
+        if names:
+            wanted = {"experiment_ids": list(names), "filter_string": f"tags.`{key}` LIKE '%'"}
+            yield from (_stored(run, names) for run in self._pages("search_runs", "run_view_type", **wanted))
+
+    def find_run(self, run_id: str) -> StoredRun | None:
+        """A run by its own id."""
+        try:
+            with self._call():
+                run = self._client.get_run(run_id)
+                experiment = self._client.get_experiment(run.info.experiment_id)
+        except (NotFoundError, UsageError):  # an id that this store can't have is simply not there
+            return None
+        return _stored(run, {experiment.experiment_id: experiment.name})
+
+    def experiment_named(self, name: str, tags: Mapping[str, str]) -> str:
+        """The id of the experiment with this name, which is made when there is none; tags that it lacks are set.
+
+        Raises:
+            ConflictError: A deleted experiment holds the name.
+        """
+        with self._call():
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                return str(self._client.create_experiment(name, tags=dict(tags)))
+        if found.lifecycle_stage != "active":
+            raise ConflictError(
+                f"the experiment {name!r} is deleted but still holds its name",
+                hint=f"restore it, or choose another one with -e: agentnn experiment restore {found.experiment_id}",
+            )
+        with self._call():
+            for key, value in tags.items():
+                if key not in found.tags:
+                    self._client.set_experiment_tag(found.experiment_id, key, value)
+        return str(found.experiment_id)
+
+    def check_artifacts(self, run_id: str) -> None:
+        """Refuse to write files to where the store says that the run's files are, unless they may be there.
+
+        Raises:
+            UnsafeError: See :func:`~agentnn.stores.artifact_places.check_place`.
+        """
+        with self._call():
+            info = self._client.get_run(run_id).info
+            location = self._client.get_experiment(info.experiment_id).artifact_location
+        check_place(info.artifact_uri, run_id, location, self._settings)
+
+    def log_datasets(self, run_id: str, datasets: Sequence[Mapping[str, Any]]) -> None:
+        """Note data sets as inputs of a run; one that is noted already is left as it is."""
+        with self._call():
+            from mlflow.entities import Dataset, DatasetInput, InputTag
+
+            inputs = [
+                DatasetInput(
+                    Dataset(**{key: value for key, value in one.items() if key != "tags"}),
+                    [InputTag(key, value) for key, value in one["tags"].items()],
+                )
+                for one in datasets
+            ]
+            self._client.log_inputs(run_id, inputs)
+
+    def set_status(self, run_id: str, status: str, end_time: int | None) -> None:
+        """Give a run its status, and its end where it has one."""
+        if end_time is not None:
+            self.terminate(run_id, status, end_time)
+            return
+        with self._call():
+            self._client.update_run(run_id, status=status)
+
+    def _pages(self, search: str, view_argument: str = "view_type", **arguments: Any) -> Iterator[Any]:
+        token = None
+        while True:
+            with self._call():
+                from mlflow.entities import ViewType
+
+                view = {view_argument: ViewType.ALL}
+                page = getattr(self._client, search)(max_results=_PAGE, page_token=token, **view, **arguments)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def dataset_inputs(settings: Settings, run_id: str) -> list[dict[str, Any]]:
+    """The data sets that a run has as inputs, with all that the store knows of them, in a fixed order."""
+    client = make_client(settings.tracking_uri, settings)
+    with mlflow_call(settings):
+        inputs = client.get_run(run_id).inputs
+    found = [_dataset(one) for one in (inputs.dataset_inputs if inputs else [])]
+    return sorted(found, key=lambda one: (one["name"], one["digest"], str(one["source"]), sorted(one["tags"].items())))
+
+
+def _dataset(one: Any) -> dict[str, Any]:
+    kept = one.dataset
+    return {
+        "name": kept.name,
+        "digest": kept.digest,
+        "source_type": kept.source_type,
+        "source": kept.source,
+        "schema": kept.schema or None,
+        "profile": kept.profile or None,
+        "tags": {tag.key: tag.value for tag in sorted(one.tags, key=lambda tag: tag.key)},
+    }
+
+
+def _stored(run: Any, experiments: Mapping[str, str]) -> StoredRun:
+    name = run.info.run_name or ""
+    return StoredRun(
+        run.info.run_id, name, experiments.get(run.info.experiment_id, ""), run.info.start_time, dict(run.data.tags)
+    )

@@ -1,0 +1,208 @@
+"""Writing to the model registry through MLflow's own client, one method a request.
+
+Stages are deprecated in MLflow and still work; their warnings are for those who write code, and are kept from who
+only runs a command.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnavailable
+from agentnn.records import RegisteredModel
+from agentnn.stores.artifacts import local_folder
+from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
+from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
+from agentnn.stores.mlflow_models import model_location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from mlflow import MlflowClient
+
+    from agentnn.settings import Settings
+
+_DOWNLOAD_TIMEOUT_S = 300
+
+
+class RegistryWriter:
+    """Writes to the registry that the settings name.
+
+    Raises:
+        UsageError: The registry is a database whose schema MLflow would have to migrate first.
+        StoreUnavailable: The registry can't be reached, or there can be none.
+        CorruptDataError, NotAStoreError: There is something else at its path.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        for uri in dict.fromkeys((settings.tracking_uri, settings.registry_uri)):
+            check_before_writing(uri)
+        self._client: MlflowClient = make_client(settings.tracking_uri, settings, read=False)
+
+    def read(self, name: str) -> RegisteredModel:
+        """The tags and aliases of a model, and nothing else of it.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        with self._call(read=True):
+            found = self._client.get_registered_model(name)
+        tags = {key: value for key, value in found.tags.items() if value is not None}
+        aliases = {alias: int(version) for alias, version in found.aliases.items()}
+        return RegisteredModel(name, tags=tags, aliases=aliases)
+
+    def set_tag(self, name: str, key: str, value: str) -> None:
+        """Set a tag of a model."""
+        with self._call():
+            self._client.set_registered_model_tag(name, key, value)
+
+    def delete_tag(self, name: str, key: str) -> None:
+        """Take a tag off a model, if it has it."""
+        with suppress(NotFoundError), self._call():
+            self._client.delete_registered_model_tag(name, key)
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Let an alias point to a version, whatever it pointed to before."""
+        with self._call():
+            self._client.set_registered_model_alias(name, alias, str(version))
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Take an alias away, if there is one."""
+        with suppress(NotFoundError), self._call():
+            self._client.delete_registered_model_alias(name, alias)
+
+    def set_stage(self, name: str, version: int, stage: str) -> None:
+        """Put a version into a stage, beside the versions that are in it."""
+        with self._call(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            self._client.transition_model_version_stage(name, str(version), stage)
+
+    def create_version(
+        self,
+        name: str,
+        run_id: str,
+        artifact_path: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        description: str | None = None,
+    ) -> int:
+        """Make a version of a registered model, which is made too when there is none.
+
+        Args:
+            name: The registered model.
+            run_id: The run that holds the model.
+            artifact_path: The model's folder in the run.
+            tags: Tags of the version.
+            description: What the version is, in words.
+
+        Returns:
+            The version number.
+
+        Raises:
+            UsageError: MLflow refuses the name or a tag.
+        """
+        is_new = self._ensure_model(name)
+        try:
+            with self._call():
+                logged = find_logged_model(self._client, self._settings, run_id, artifact_path)
+                root = self._client.get_run(run_id).info.artifact_uri
+                source = f"models:/{logged.model_id}" if logged else f"{root}/{artifact_path}"
+                extra = {"model_id": logged.model_id} if logged else {}
+                made = self._client.create_model_version(
+                    name, source, run_id, tags=dict(tags or {}), description=description, **extra
+                )
+            return int(made.version)
+        except AgentNNError:
+            if is_new:  # a name without a version would be left behind
+                self._delete_if_empty(name)
+            raise
+
+    def delete_version(self, name: str, version: int) -> None:
+        """Delete a version for good; its aliases go with it, its files stay.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        with self._call():
+            self._client.delete_model_version(name, str(version))
+
+    def delete_model(self, name: str) -> None:
+        """Delete a model for good, with all versions, aliases and tags; files stay.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        with self._call():
+            self._client.delete_registered_model(name)
+
+    def _ensure_model(self, name: str) -> bool:
+        """Whether the model had to be made."""
+        try:
+            with self._call():
+                self._client.create_registered_model(name)
+        except ConflictError:
+            return False
+        return True
+
+    def _delete_if_empty(self, name: str) -> None:
+        with suppress(AgentNNError):
+            with self._call(read=True):
+                versions = list(self._client.search_model_versions(f"name='{name}'"))
+            if not versions:
+                self.delete_model(name)
+
+    def _call(self, *, read: bool = False) -> AbstractContextManager[None]:
+        return mlflow_call(self._settings, read=read, timeout_s=TIMEOUT_S)
+
+
+class ModelFiles:
+    """The files of a model, wherever they lie: what there is, and each one copied to a place of ours.
+
+    Nothing is written but where the caller says: a store names files, and never says where they go.
+
+    Args:
+        source: A version's source; see :func:`~agentnn.stores.mlflow_models.model_folder`.
+        settings: Name the store.
+    """
+
+    def __init__(self, source: str, settings: Settings) -> None:
+        self._settings = settings
+        self._source = model_location(source, settings)
+        self.folder: Path | None = local_folder(self._source)
+
+    def names(self) -> Iterator[str]:
+        """The paths of the files of a model that lies elsewhere, relative to it, as the store gives them."""
+        waiting, seen = [""], set()
+        while waiting:
+            folder = waiting.pop()
+            with mlflow_call(self._settings):
+                listed = [(one.path, one.is_dir) for one in self._repository.list_artifacts(folder or None)]
+            for path, is_dir in listed:
+                if path in seen or path in (".", folder):
+                    continue
+                seen.add(path)
+                if is_dir:
+                    waiting.append(path)
+                else:
+                    yield path
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Write one file of :meth:`names` to a path."""
+        with mlflow_call(self._settings, timeout_s=_DOWNLOAD_TIMEOUT_S):
+            try:
+                self._repository._download_file(name, str(target))
+            except FileNotFoundError as error:
+                raise StoreUnavailable(f"{name!r} is listed but not there", hint="try again") from error
+
+    @cached_property
+    def _repository(self) -> Any:
+        with mlflow_call(self._settings):
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            return get_artifact_repository(self._source, tracking_uri=self._settings.tracking_uri)
