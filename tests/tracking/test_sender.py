@@ -6,15 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from faults.trainers import sender_pid, synced, wait_until
 from mlflow import MlflowClient
 from waiting_runs import WaitingRun
 
+from agentnn.settings import Settings
 from agentnn.tracking.journal.process_identity import this_process
 from agentnn.tracking.journal.state import read_json, write_json
-from agentnn.tracking.sending.sender_control import is_sender_running
+from agentnn.tracking.sending.sender_control import (
+    ensure_sender,
+    is_sender_running,
+    sender_status,
+    with_absolute_uris,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,3 +65,18 @@ def test_a_tail_that_broke_off_after_the_end_keeps_no_sender_waiting(uri: str, m
     wait_until(lambda: not is_sender_running(run.folder.store), "the end of the sender", timeout=30)
     assert not run.folder.path.exists()
     assert [one.info.status for one in MlflowClient(uri).search_runs(["0"])] == ["FINISHED"]
+
+
+def test_a_store_that_stays_down_is_given_up_once_nobody_logs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AGENTNN_SENDER_GIVE_UP_S", "1")
+    uri = "http://127.0.0.1:9"
+    run = WaitingRun(uri, "kept", process=this_process().to_json())  # its journal is open: somebody trains
+    store = run.folder.store
+    ensure_sender(store, with_absolute_uris(Settings.load(uri)))
+    wait_until(lambda: sender_status(store).is_unavailable, "the first try")
+    down_since = sender_status(store).since
+    wait_until(lambda: time.time() * 1000 - down_since > 3000, "the time to give up")
+    assert is_sender_running(store)
+    run.end()
+    wait_until(lambda: not is_sender_running(store), "the end of the sender", timeout=30)
+    assert run.folder.journal.exists()

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 IDLE_S = 30.0
 """How long a sender stays when nothing waits; ``AGENTNN_SENDER_IDLE_S`` changes it."""
 
+GIVE_UP_S = 600.0
+"""How long it tries a store that can't be used when no process logs any more; ``AGENTNN_SENDER_GIVE_UP_S`` changes it.
+What waits stays on this machine: the next trainer or ``agentnn run sync`` starts another sender."""
+
 _POLL_S = 0.1
 _TURN = 8
 _LARGE_BACKLOG = 16 << 20
@@ -93,6 +97,16 @@ class Sender:
     def is_training(self) -> bool:
         """Whether a process trains, and the sender should leave it the machine."""
         return any(run.is_open and run.has_living_writers() for run in self._look())
+
+    def is_unattended(self) -> bool:
+        """Whether no process has a journal open, so that nothing new comes. It takes no answer of the store."""
+        from agentnn.tracking.journal.journal import nobody_writes
+
+        for folder in self.store.runs():
+            with suppress(FileNotFoundError), nobody_writes(folder.journal) as unused:
+                if not unused:
+                    return False
+        return True
 
     def backlog(self) -> int:
         """How much waits, in bytes."""
@@ -225,20 +239,22 @@ class SenderProcess:
         self._all_urgent = True  # who wanted something before there was a sender could not say so
         self._stop = False
         self._idle_s = float(os.environ.get("AGENTNN_SENDER_IDLE_S", IDLE_S))
+        self._give_up_s = float(os.environ.get("AGENTNN_SENDER_GIVE_UP_S", GIVE_UP_S))
 
     def run(self) -> bool:
-        """Deliver until nothing has waited for a while, or until told to stop; whether it was told."""
+        """Deliver until nothing has waited for a while; whether it left before: told to, or after long vain tries."""
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._say("starting")
         last_activity = last_swept = time.monotonic()
-        backoff, answered = _FIRST_BACKOFF_S, 0
+        backoff, answered, usable = _FIRST_BACKOFF_S, 0, time.monotonic()
         while not self._stop:
             now = time.monotonic()
             try:
                 progress = self._work()
                 self._say("delivering")
+                usable = now
                 backoff = _FIRST_BACKOFF_S
                 idle = self._sender.is_idle()
                 if now - last_swept >= _SWEEP_EVERY_S:
@@ -251,6 +267,8 @@ class SenderProcess:
                 self._say("unavailable", Problem.of(error))
                 if self._sender.answered != answered:
                     backoff, answered = _FIRST_BACKOFF_S, self._sender.answered
+                if now - usable > self._give_up_s and self._sender.is_unattended():
+                    return True
                 self._nap(backoff)
                 backoff = min(backoff * 2, _LONGEST_BACKOFF_S)
             if not progress:
