@@ -1,6 +1,7 @@
 """Hold the help texts in the documents against what ``--help`` prints.
 
-A block that follows ``<!-- help: run best -->`` is what ``agentnn run best --help`` prints.
+A block that follows ``<!-- help: run best -->`` is what ``agentnn run best --help`` prints. ``commands.md`` has one for
+every command, in the order of the groups.
 
     python docs/check_readme.py           exit 1 and name what differs
     python docs/check_readme.py --write   write what --help prints
@@ -13,9 +14,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TOP = Path(__file__).resolve().parent.parent
-DOCUMENTS = (TOP / "README.md", TOP / "docs" / "commands.md")
+README, COMMANDS = TOP / "README.md", TOP / "docs" / "commands.md"
 BLOCK = re.compile(r"(<!-- help: ?(?P<command>[^>]*?) ?-->\n```text\n)(?P<text>.*?)(```)", re.DOTALL)
 
 
@@ -32,12 +39,33 @@ def with_current_help(text: str) -> str:
     return BLOCK.sub(lambda block: block[1] + help_text(block["command"]) + block[4], text)
 
 
+def commands_page(text: str) -> str:
+    """The page of commands: what stands before its first section, then a section for each command."""
+    from agentnn.cli.app import app
+
+    sections = [
+        f"## agentnn {name}\n\n<!-- help: {name} -->\n```text\n{help_text(name)}```\n"
+        for name in command_names(typer.main.get_command(app))
+    ]
+    return "\n".join([text.partition("## ")[0].rstrip("\n") + "\n", *sections])
+
+
+def command_names(command: Any, name: str = "") -> Iterator[str]:
+    """The names of all commands, as they are typed."""
+    for key, one in getattr(command, "commands", {}).items():
+        whole = f"{name} {key}".strip()
+        if hasattr(one, "commands"):
+            yield from command_names(one, whole)
+        else:
+            yield whole
+
+
 def main() -> int:
     """Check or write; the exit code."""
     stale = 0
-    for document in DOCUMENTS:
+    for document, current in ((README, with_current_help), (COMMANDS, commands_page)):
         before = document.read_text(encoding="utf-8")
-        after = with_current_help(before)
+        after = current(before)
         if before == after:
             continue
         if "--write" in sys.argv:
