@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agentnn.query.comparison import Comparison
     from agentnn.query.selection import BestRun, Verdict
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
+    from agentnn.sdk.config_manager import ConfigurationManager
     from agentnn.sdk.experiment_tracking import ExperimentTracker
     from agentnn.sdk.mlflow_logger import MLflowLogger
     from agentnn.sdk.mlflow_manager import MLflowManager
@@ -30,6 +31,7 @@ __all__ = [
     "Artifact",
     "BestRun",
     "Comparison",
+    "ConfigurationManager",
     "Experiment",
     "ExperimentTracker",
     "MLflowLogger",
@@ -51,6 +53,7 @@ _HOMES = {
     "agentnn.query.comparison": ("Comparison",),
     "agentnn.query.selection": ("BestRun", "Verdict"),
     "agentnn.records": ("Artifact", "Experiment", "Metric", "ModelVersion", "RegisteredModel", "Run"),
+    "agentnn.sdk.config_manager": ("ConfigurationManager",),
     "agentnn.sdk.experiment_tracking": ("ExperimentTracker",),
     "agentnn.sdk.mlflow_logger": ("MLflowLogger",),
     "agentnn.sdk.mlflow_manager": ("MLflowManager",),

@@ -54,7 +54,20 @@ class UsageError(AgentNNError, ValueError):
 
 
 class ConfigError(UsageError):
-    """A configuration file or value is wrong."""
+    """A configuration file or value is wrong.
+
+    Args:
+        message: What is wrong.
+        problems: Everything that is wrong with a file, a line each: ``file.yaml:12: training.lr: unknown key``.
+        hint: What to do next.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join((self.message, *self.problems))
 
 
 class FilterError(UsageError):

@@ -1,13 +1,15 @@
 """The peer of ``agentnn model list`` on a large registry: the same answer from ``MlflowClient``, with true aliases.
 
-A search of registered models gives no aliases (https://github.com/mlflow/mlflow/issues/16734), so that each model is
-asked for by its name; how many versions it has and which is the newest comes from one search of all versions.
+How many versions a model has, and which is the newest, comes from one search of all versions; its aliases come from a
+search of the models. Older versions of MLflow give none there (https://github.com/mlflow/mlflow/issues/16734): with
+``--ask-each`` every model is asked for by its name, which is right with all of them.
 
-    MLFLOW_TRACKING_URI=sqlite:///mlflow.db python benchmarks/peer_model_list.py
+    MLFLOW_TRACKING_URI=sqlite:///mlflow.db python benchmarks/peer_model_list.py [--ask-each]
 """
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Print one line a model: name, newest version, number of versions, aliases."""
-    client = MlflowClient()
+    client, ask_each = MlflowClient(), "--ask-each" in sys.argv
     versions: dict[str, list[int]] = defaultdict(list)
     for one in pages(client.search_model_versions, 10_000):
         versions[one.name].append(int(one.version))
     for found in pages(client.search_registered_models, 1000):
-        model = client.get_registered_model(found.name)
+        model = client.get_registered_model(found.name) if ask_each else found
         aliases = ",".join(f"{alias}={version}" for alias, version in sorted(model.aliases.items()))
         print(model.name, max(versions[model.name]), len(versions[model.name]), aliases, sep="\t")
 

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.support import READS, environment, execute, fill, fingerprint
+from cli.support import READS, artifacts_of_ada, environment, fill, fingerprint
 
 import agentnn
 from agentnn import errors
@@ -31,6 +31,7 @@ def test_the_public_names_are_exactly_these():
         "Artifact",
         "BestRun",
         "Comparison",
+        "ConfigurationManager",
         "Experiment",
         "ExperimentTracker",
         "MLflowLogger",
@@ -148,10 +149,9 @@ def store(tmp_path_factory: pytest.TempPathFactory, template_database: Path) -> 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     path.write_bytes(template_database.read_bytes())
     fill(path)
-    folder = path.parent / "artifacts"
+    folder = artifacts_of_ada(path, path.parent / "artifacts")
     (folder / "plots").mkdir(parents=True)
     (folder / "plots" / "loss.png").write_bytes(b"png")
-    execute(path, f"UPDATE runs SET artifact_uri = '{folder}'")
     return path
 
 

@@ -146,6 +146,8 @@ def _report(error: Exception, arguments: Sequence[str], debug: bool) -> int:
     else:
         message = f"a bug in agentnn: {type(error).__name__}: {error}"
         hint, code = f"please report it with the output of --debug: {_ISSUES}", 70
+    for problem in getattr(error, "problems", ()):
+        _say(_one_line(problem))
     _say(f"error: {_one_line(message)}")
     if hint:
         _say(f"hint: {_one_line(hint)}")

@@ -59,11 +59,11 @@ def register(
     ] = None,
     output: OutputOption = Output.auto,
 ) -> None:
-    """Register a model that a run has stored, or that lies in a folder; -o id prints models:/NAME/VERSION.
+    """Register a model of a run or of a folder.
 
-    The files of a folder are copied into the store, into a run that is made to hold them, so that the version depends
-    on no folder of yours. Text with a / is a path, and so is the name of a folder with a model in it. --alias moves
-    without verifying, and goes into the history; model promote verifies.
+    -o id prints models:/NAME/VERSION. The files of a folder are copied into the store, into a run that is made to hold
+    them, so that the version depends on no folder of yours. Text with a / is a path, and so is the name of a folder
+    with a model in it. --alias moves without verifying, and goes into the history; model promote verifies.
     """
     from agentnn.cli.views import version_view
     from agentnn.registry.registration import parse_tags
@@ -107,12 +107,13 @@ def promote(
     trust: _Trust = False,
     output: OutputOption = Output.auto,
 ) -> None:
-    """Move an alias to a version: verify it, move the alias, remember it; or change nothing at all.
+    """Move an alias to a version, and remember it.
 
-    The version must load and predict its own input example. What was moved, by whom, when and why goes into the
-    history of the model. Exit code 1: not better; 3: the version, a run or its metric is not there; 5: the version
-    does not load or fails; 6: somebody else moved the alias at the same time; 7: loading it would run code that it
-    brings along. Nothing is moved then. Where the alias is there already, nothing is done, and the code is 0.
+    It is verified, moved and written down, or nothing is changed at all. The version must load and predict its own
+    input example. What was moved, by whom, when and why goes into the history of the model. Exit code 1: not better; 3:
+    the version, a run or its metric is not there; 5: the version does not load or fails; 6: somebody else moved the
+    alias at the same time; 7: loading it would run code that it brings along. Nothing is moved then. Where the alias is
+    there already, nothing is done, and the code is 0.
     """
     from agentnn.cli.registry_views import promotion_view
 
@@ -133,10 +134,10 @@ def rollback(
     trust: _Trust = False,
     output: OutputOption = Output.auto,
 ) -> None:
-    """Move an alias back to the version that held it before; again, to the one before that.
+    """Move an alias back to the version before.
 
-    An alias that was moved outside agentnn goes back to the last version that the history knows. Exit code 3: there
-    was none before, or it was deleted; otherwise as for model promote.
+    Once more, and it goes to the one before that. An alias that was moved outside agentnn goes back to the last version
+    that the history knows. Exit code 3: there was none before, or it was deleted; otherwise as for model promote.
     """
     from agentnn.cli.registry_views import promotion_view
 
@@ -153,9 +154,10 @@ def history(
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:
-    """Show what happened to a model's aliases and stages, the newest first: who, when, from where to where, why.
+    """Show the moves of aliases and stages.
 
-    A move that agentnn did not make, such as one in MLflow's user interface, is shown as moved outside agentnn.
+    The newest first: when, by whom, from which version to which, why, and by which metric. A move that agentnn did not
+    make, such as one in MLflow's user interface, is shown as moved outside agentnn.
     """
     from agentnn.cli.registry_views import promotion_history_view
 
@@ -174,9 +176,10 @@ def download(
     ] = False,
     output: OutputOption = Output.auto,
 ) -> None:
-    """Fetch the files of a version into a folder, which appears as a whole or not at all.
+    """Fetch the files of a version.
 
-    Exit code 6: the folder is not empty; 7: a name or a link would lead out of it.
+    The folder appears as a whole or not at all. Exit code 6: the folder is not empty; 7: a name or a link would lead
+    out of it.
     """
     from agentnn.cli.registry_views import download_view
 
@@ -203,10 +206,10 @@ def predict(
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:
-    """Let a version predict the rows of a file: one line a row, in their order.
+    """Let a version predict the rows of a file.
 
-    Exit code 2: the input does not fit the model's signature, and what is missing is named; 5: the model fails; 7:
-    loading it would run code that it brings along.
+    One line a row, in their order. Exit code 2: the input does not fit the model's signature, and what is missing is
+    named; 5: the model fails; 7: loading it would run code that it brings along.
     """
     from agentnn.cli.registry_views import format_of, predictions_view
 
@@ -237,10 +240,11 @@ def delete(
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:
-    """Delete versions of a model, or the whole model, for good; without --yes it is only said what would go.
+    """Delete versions, or a whole model, for good.
 
-    MLflow has no way back from this. Runs and files stay. Exit code 6: a version holds an alias or is in Staging or
-    Production, and there is no --force; nothing is deleted then.
+    Without --yes nothing is deleted: it is only said what would go. MLflow has no way back from this. Runs and files
+    stay. Exit code 6: a version holds an alias or is in Staging or Production, and there is no --force; nothing is
+    deleted then.
     """
     from agentnn.cli.registry_views import deletion_view
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentnn.cli import artifacts, completion, gate, transfer, upkeep, watch
+from agentnn.cli import artifacts, completion, gate, run_lifecycle, transfer, upkeep, watch
 from agentnn.cli.groups import check_grouping, groups_view, ranked_groups_view
 from agentnn.cli.options import (
     ColumnsOption,
@@ -203,6 +203,10 @@ app.command("sync")(upkeep.sync)
 app.command("export")(transfer.export)
 app.command("import")(transfer.import_)
 app.command("doctor")(upkeep.doctor)
+app.command("tag")(run_lifecycle.tag)
+app.command("note")(run_lifecycle.note_)
+app.command("delete")(run_lifecycle.delete)
+app.command("restore")(run_lifecycle.restore)
 
 
 def _say_how_groups_were_ranked(ranking: "GroupRanking", min_runs: int) -> None:

@@ -14,8 +14,8 @@ with a name of its own, and then reads all claims for the alias:
 
 So of those that overlap one wins: the names are in one order, and only the smallest ever waits with a claim.
 
-A claim whose owner has died is swept by whoever waits: at once when it was a process of this machine, and otherwise when
-it was seen unchanged for :data:`LEASE_S`, by the waiter's own clock, since the clocks of two machines need not agree.
+A claim whose owner has died is swept by whoever waits: at once when it was a process that can be seen, and otherwise
+when it was seen unchanged for :data:`LEASE_S`, by the waiter's own clock, since two machines' clocks need not agree.
 Who waits with a claim changes it every :data:`BEAT_S`, and nobody begins to hold with an older one. A holder that was
 stopped, as a laptop is that falls asleep, must not go on: before each step it looks whether :data:`HOLD_S` have passed
 since its claim was written, and gives up if so. Between that look and the store there is one request of ten seconds at
@@ -26,8 +26,11 @@ look at the alias, after the move, is there to report it.
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import uuid4
 
@@ -76,6 +79,7 @@ class Claim(NamedTuple):
         who: ``user@host``; empty when the value can't be read.
         to_version: Where the alias is to be moved.
         process: The process of the owner, if it says so.
+        kernel: Where the number of that process means something.
     """
 
     key: str
@@ -83,11 +87,17 @@ class Claim(NamedTuple):
     who: str = ""
     to_version: int | None = None
     process: ProcessIdentity | None = None
+    kernel: str = ""
 
     @property
     def is_dead(self) -> bool:
-        """Whether its owner was a process of this machine that has ended."""
-        return self.process is not None and self.process.is_here and not self.process.is_alive
+        """Whether its owner was a process that can be seen from here, and has ended.
+
+        Machines and containers may share a name, so that the name alone proves nothing.
+        """
+        if self.process is None or self.kernel != _kernel():
+            return False
+        return self.process.is_here and not self.process.is_alive
 
     def __str__(self) -> str:
         target = "take away" if self.to_version is None else f"give version {self.to_version}"
@@ -216,6 +226,7 @@ class _Contest:
         """Take the claim away."""
         if self.uuid:
             self._tags.delete_tag(self._name, self._key)
+            self.uuid = ""
 
     @property
     def _key(self) -> str:
@@ -255,7 +266,18 @@ def _prefix(channel: Channel) -> str:
 def _claim_value(who: str, to_version: int | None) -> str:
     process = this_process().to_json()
     when = iso_time(round(time.time() * 1000))
-    return json.dumps({"who": who, "when": when, "to": to_version, "process": process, "beat": uuid4().hex[:8]})
+    claim = {"who": who, "when": when, "to": to_version, "process": process, "kernel": _kernel()}
+    return json.dumps({**claim, "beat": uuid4().hex[:8]})
+
+
+@cache
+def _kernel() -> str:
+    """This start of this machine, and the container in which its processes are numbered; empty where it has none."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - it is a name, not a path
+    except OSError:
+        return ""
 
 
 def _claim(key: str, value: str) -> Claim:
@@ -269,6 +291,7 @@ def _claim(key: str, value: str) -> Claim:
             str(found.get("who") or ""),
             None if to_version is None else int(to_version),
             ProcessIdentity.from_json(str(found.get("process"))),
+            str(found.get("kernel") or ""),
         )
     except (ValueError, TypeError, AttributeError):
         return Claim(key, value)

@@ -15,12 +15,17 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, UnsafeError, UsageError
+from agentnn.stores.artifact_download import write_whole
+from agentnn.stores.artifact_files import DEEPEST
+from agentnn.stores.artifact_places import local_folder
+from agentnn.stores.artifacts import safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agentnn.records import Artifact
     from agentnn.settings import Settings
-    from agentnn.stores.mlflow_registry import ModelFiles
+    from agentnn.stores.artifact_files import ArtifactFolder
 
 DESCRIPTION = "MLmodel"
 _UNFINISHED = ".agentnn-"
@@ -59,14 +64,15 @@ def fetched(source: str, settings: Settings) -> Iterator[Path]:
         NotFoundError: The model's files are not where its source says.
         UnsafeError: The store names a file outside the model's folder.
     """
-    from agentnn.stores.mlflow_registry import ModelFiles
+    from agentnn.stores.mlflow_models import model_location
 
-    files = ModelFiles(source, settings)
-    if files.folder is not None:
-        yield _model_folder(files.folder, source)
+    location = model_location(source, settings)
+    folder = local_folder(location)
+    if folder is not None:
+        yield _model_folder(folder, source)
         return
     with tempfile.TemporaryDirectory(prefix="agentnn-model-") as scratch:
-        _fetch(files, Path(scratch))
+        _fetch(location, settings, Path(scratch))
         yield _model_folder(Path(scratch), source)
 
 
@@ -86,18 +92,19 @@ def download(uri: str, source: str, settings: Settings, to: Path, *, force: bool
         NotFoundError: The model's files are not where its source says.
         UnsafeError: The store names a file outside the model's folder.
     """
-    from agentnn.stores.mlflow_registry import ModelFiles
+    from agentnn.stores.mlflow_models import model_location
 
     check_target(to, force=force)
     to.absolute().parent.mkdir(parents=True, exist_ok=True)
-    files = ModelFiles(source, settings)
+    location = model_location(source, settings)
+    folder = local_folder(location)
     with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=to.absolute().parent) as scratch:
         made = Path(scratch, "model")
         made.mkdir()
-        if files.folder is None:
-            _fetch(files, made)
+        if folder is None:
+            _fetch(location, settings, made)
         else:
-            copy_folder(_model_folder(files.folder, source), made)
+            copy_folder(_model_folder(folder, source), made)
         _model_folder(made, source)
         sizes = [one.stat().st_size for one in made.rglob("*") if one.is_file()]
         _move_into_place(made, to)
@@ -167,27 +174,23 @@ def check_model_folder(folder: Path) -> Path:
     return folder
 
 
-def _fetch(files: ModelFiles, target: Path) -> None:
+def _fetch(location: str, settings: Settings, target: Path) -> None:
     """Copy every file of a model that lies elsewhere; all names are looked at before the first is asked for."""
-    for name, path in [(name, _inside(name)) for name in files.names()]:
-        place = target.joinpath(*path.parts)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        files.fetch(name, place)
+    from agentnn.stores.mlflow_artifacts import open_folder
+
+    remote = open_folder(location, settings)
+    for one in list(_files_of(remote, PurePosixPath())):
+        write_whole(remote.read(PurePosixPath(one.path), one.size), target / safe_path(one.path))
 
 
-def _inside(name: str) -> PurePosixPath:
-    """A store's name of a file, as a path in a folder of ours.
-
-    Raises:
-        UnsafeError: It is none.
-    """
-    path = PurePosixPath(name)
-    odd = not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
-    if odd or (len(name) > 1 and name[1] == ":"):
-        raise UnsafeError(
-            f"the store names a file {name!r}, which leaves the model's folder", hint="nothing of it was written"
-        )
-    return path
+def _files_of(remote: ArtifactFolder, folder: PurePosixPath) -> Iterator[Artifact]:
+    if len(folder.parts) > DEEPEST:
+        raise UnsafeError(f"the model's folders are nested more than {DEEPEST} deep", hint="look at the store")
+    for one in remote.entries(folder):
+        if one.is_dir:
+            yield from _files_of(remote, PurePosixPath(one.path))
+        else:
+            yield one
 
 
 def _model_folder(folder: Path, source: str) -> Path:

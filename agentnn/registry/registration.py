@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from agentnn.errors import UsageError
+from agentnn.errors import AgentNNError, UsageError
 from agentnn.registry.files import check_model_folder, files_in
 from agentnn.registry.moving import this_user
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from agentnn.settings import Settings
@@ -20,11 +21,13 @@ FOLDER_TAG = "agentnn.registered_from"
 """Where the files of a run came from that was made to hold a model."""
 
 
-def store_folder(folder: Path, name: str, settings: Settings) -> str:
-    """Copy a model's folder into a new run, each file with its digest read back; the run's id.
+@contextmanager
+def holding_run(folder: Path, name: str, settings: Settings) -> Iterator[str]:
+    """Copy a model's folder into a new run, each file with its digest read back; gives the run's id.
 
     The version that is made of it depends on no folder of the user's. The run is in the experiment that the environment
-    names, or in ``Default``, is called ``NAME (registered)``, and is FAILED if a file does not arrive.
+    names, or in ``Default``, and is called ``NAME (registered)``. It is FAILED if a file does not arrive, and deleted
+    if what is done with it inside fails.
 
     Args:
         folder: A folder with an ``MLmodel`` file.
@@ -36,9 +39,9 @@ def store_folder(folder: Path, name: str, settings: Settings) -> str:
         UnsafeError: A link in it leads out of it.
         StoreUnavailable: The store does not take it.
     """
+    files = list(files_in(check_model_folder(folder)))
     from agentnn.stores.mlflow_writer import MlflowWriter  # loads MLflow
 
-    files = list(files_in(check_model_folder(folder)))
     writer = MlflowWriter(settings)
     experiment_id = writer.ensure_experiment(settings.experiment_name or settings.experiment_id or "Default")
     user, _, _ = this_user().partition("@")
@@ -51,7 +54,22 @@ def store_folder(folder: Path, name: str, settings: Settings) -> str:
         status = "FINISHED"
     finally:
         writer.terminate(run_id, status, _now())
-    return run_id
+    try:
+        yield run_id
+    except AgentNNError:
+        writer.delete_run(run_id)
+        raise
+
+
+def check_model_name(name: str) -> str:
+    """A name that MLflow takes for a registered model.
+
+    Raises:
+        UsageError: It is empty, or holds what MLflow needs for its addresses.
+    """
+    if not name.strip() or name in (".", "..") or any(char in name for char in "/:"):
+        raise UsageError(f"{name!r} can't be the name of a model", hint="any text without / and :")
+    return name
 
 
 def parse_tags(tags: Iterable[str]) -> dict[str, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agentnn.sdk.experiment_lifecycle import ExperimentLifecycle
 from agentnn.sdk.registry_lifecycle import RegistryLifecycle
 from agentnn.sdk.run_files import RunFileAccess
 from agentnn.sdk.run_judgements import RunJudgements
+from agentnn.sdk.run_lifecycle import RunLifecycle
 from agentnn.sdk.run_questions import RunQuestions
 from agentnn.sdk.run_transfer import RunTransfer
 from agentnn.sdk.run_watching import RunWatching
@@ -16,7 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class ModelManager(RunQuestions, RunFileAccess, RunTransfer, RunJudgements, RunWatching, RegistryLifecycle, Upkeep):
+class ModelManager(
+    RunQuestions,
+    RunFileAccess,
+    RunTransfer,
+    RunJudgements,
+    RunWatching,
+    RunLifecycle,
+    ExperimentLifecycle,
+    RegistryLifecycle,
+    Upkeep,
+):
     """One door to experiments, runs and models.
 
     A run is named by a selector: its id or the first characters of it, its name, ``@last``, ``@best:METRIC``,

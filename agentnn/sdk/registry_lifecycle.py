@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,13 +53,17 @@ class RegistryLifecycle(RegistryPromotion):
             ConflictError: Somebody else moved the alias at the same time; the version was made all the same.
         """
         from agentnn.registry.channels import alias_channel
+        from agentnn.registry.registration import ARTIFACT_PATH, check_model_name, holding_run
 
+        check_model_name(name)
         channel = None if alias is None else alias_channel(alias)
         folder = _as_folder(run)
-        run_id = self._stored(folder, name) if folder is not None else self._run_with_model(str(run), artifact_path)
-        version = self._registry_writer().create_version(
-            name, run_id, "model" if folder is not None else artifact_path, tags=tags, description=description
-        )
+        with ExitStack() as stack:
+            if folder is not None:
+                run_id, path = stack.enter_context(holding_run(folder, name, self.settings)), ARTIFACT_PATH
+            else:
+                run_id, path = self._run_with_model(str(run), artifact_path), artifact_path
+            version = self._registry_writer().create_version(name, run_id, path, tags=tags, description=description)
         if channel is not None:
             from agentnn.registry.moving import Move
 
@@ -107,7 +112,7 @@ class RegistryLifecycle(RegistryPromotion):
         found = find_model_version(parse_model_uri(model), self._registry)
         table = read_input(str(data))
         with fetched(found.source or "", self.settings) as folder:
-            loaded = load_pyfunc(folder, self.settings, trust=trust)
+            loaded = load_pyfunc(folder, self.settings, trust=trust, name=_uri(found))
             signature = loaded.metadata.signature
             return as_predictions(_uri(found), predict(loaded, fitted(table, signature), self.settings), signature)
 
@@ -164,11 +169,6 @@ class RegistryLifecycle(RegistryPromotion):
                 reason = f"version {one.version} was deleted"
                 self._carry_out(Move(plan.model, channel, "delete", None, self._ledger(plan.model, channel), reason))
             writer.delete_version(plan.model, one.version)
-
-    def _stored(self, folder: Path, name: str) -> str:
-        from agentnn.registry.registration import store_folder
-
-        return store_folder(folder, name, self.settings)
 
     def _run_with_model(self, selector: str, artifact_path: str) -> str:
         """The id of a run that holds a model under a path."""

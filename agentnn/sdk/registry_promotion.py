@@ -197,7 +197,8 @@ class RegistryPromotion(RegistryQuestions):
         could_be_id = len(text) >= _SHORTEST_ID and not any(
             str(one.version) == text for one in self._registry.list_model_versions(name)
         )
-        if (text.startswith("@") and not is_run) or (text.isdecimal() and not could_be_id):
+        is_version = text == "latest" or (text.isdecimal() and not could_be_id)
+        if is_version or (text.startswith("@") and not is_run):
             found = self._version(name, text)
             return f"version {found.version}", self._run_of(found)
         run = self._find_run(text)

@@ -140,10 +140,11 @@ class RegistryQuestions(StoreAccess):
 
     def check_model(self, uri: str, *, trust: bool = False) -> ModelCheck:
         """Prove that a model loads: flavors, signature, size, and its prediction for its own input example."""
-        from agentnn.stores.mlflow_models import check_model, model_folder
+        from agentnn.registry.files import fetched
+        from agentnn.stores.mlflow_models import check_model
 
-        source = self._model_source(uri)
-        return check_model(uri, model_folder(source, self.settings), self.settings, trust=trust)
+        with fetched(self._model_source(uri), self.settings) as folder:
+            return check_model(uri, folder, self.settings, trust=trust)
 
     def _metrics_of(self, run_ids: Sequence[str | None]) -> dict[str | None, Mapping[str, float]]:
         found = self._store.find_runs([run_id for run_id in dict.fromkeys(run_ids) if run_id])

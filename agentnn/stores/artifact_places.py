@@ -67,7 +67,10 @@ def local_folder(uri: str | None) -> Path | None:
     """The folder that an artifact URI names on this machine; ``None`` for one that lies elsewhere."""
     if not uri:
         return None
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # it is no address at all
+        return None
     if parts.scheme == "":
         return Path(uri)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
@@ -162,7 +165,7 @@ def _is_declared(address: _Address, settings: Settings) -> bool:
 
 def _is_system(folder: Path) -> bool:
     parts = Path(os.path.normpath(folder.absolute())).parts
-    return len(parts) == 1 or parts[1] in _SYSTEM
+    return len(parts) <= len(("/", "<run id>", _FOLDER)) or parts[1] in _SYSTEM
 
 
 def _address(uri: str) -> _Address:

@@ -71,6 +71,9 @@ class ModelRegistry(Protocol):
     def list_model_versions(self, name: str) -> list[ModelVersion]:
         """The versions of a model, newest first; empty when there is no such model."""
 
+    def versions_of_runs(self, run_ids: Sequence[str]) -> list[ModelVersion]:
+        """The versions of whatever model that these runs made, with their aliases, by name and the newest first."""
+
 
 def open_store(settings: Settings) -> TrackingStore:
     """Open the store of runs that the settings name.

@@ -21,6 +21,7 @@ from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from urllib.parse import SplitResult
 
     from agentnn.settings import Settings
     from agentnn.stores.artifact_files import ArtifactFolder
@@ -28,13 +29,21 @@ if TYPE_CHECKING:
 DOWNLOAD_TIMEOUT_S = 60
 """How long a server may be silent before it sends a file, which it may fetch from a cloud store first."""
 
+UPLOAD_TIMEOUT_S = 300
+"""How long it may be silent after it was sent a file, which it may hand on to a cloud store first."""
+
 _SERVICE = "/mlflow-artifacts/artifacts"
 _LONGEST_LISTING = 64 << 20
 
 
+def is_kept_by_server(uri: str) -> bool:
+    """Whether an address is one of a tracking server's artifacts."""
+    return urlsplit(uri).scheme in ("mlflow-artifacts", "http", "https")
+
+
 def open_folder(uri: str, settings: Settings) -> ArtifactFolder:
     """A folder of artifacts at an address that :func:`~agentnn.stores.artifact_places.check_place` lets pass."""
-    if urlsplit(uri).scheme in ("mlflow-artifacts", "http", "https"):
+    if is_kept_by_server(uri):
         return ServerFolder(uri, settings)
     return CloudFolder(uri, settings)
 
@@ -50,7 +59,7 @@ class ServerFolder:
     def __init__(self, uri: str, settings: Settings) -> None:
         parts = urlsplit(uri)
         if parts.scheme == "mlflow-artifacts":
-            self._server, path = f"{settings.tracking_uri.rstrip('/')}/api/2.0", parts.path
+            self._server, path = f"{_server_of(parts, settings)}/api/2.0", parts.path
         else:
             self._server, found, path = uri.partition(_SERVICE)
             if not found:
@@ -87,17 +96,27 @@ class ServerFolder:
             NotFoundError: The server has no such file.
             CorruptDataError: It is not what was listed.
         """
-        path = quote(str(self._root / inside), safe="/")
-        response = self._get(f"{_SERVICE}/{path}", timeout_s=DOWNLOAD_TIMEOUT_S)
+        response = self._get(self._endpoint(inside), timeout_s=DOWNLOAD_TIMEOUT_S)
         return checked_size(_chunks(response), size, str(inside))
 
+    def write(self, inside: PurePosixPath, source: Path) -> None:
+        """Send a file. MLflow's own client puts ``a#b`` to ``a``: it does not quote what stands in an address."""
+        with source.open("rb") as file:
+            self._request("PUT", self._endpoint(inside), read=False, timeout_s=UPLOAD_TIMEOUT_S, data=file).close()
+
+    def _endpoint(self, inside: PurePosixPath) -> str:
+        return f"{_SERVICE}/{quote(str(self._root / inside), safe='/')}"
+
     def _get(self, endpoint: str, *, timeout_s: int = TIMEOUT_S, **more: Any) -> Any:
-        with mlflow_call(self._settings, timeout_s=timeout_s):
+        return self._request("GET", endpoint, read=True, timeout_s=timeout_s, **more)
+
+    def _request(self, method: str, endpoint: str, *, read: bool, timeout_s: int, **more: Any) -> Any:
+        with mlflow_call(self._settings, read=read, timeout_s=timeout_s):
             from mlflow.utils.credentials import get_default_host_creds
             from mlflow.utils.rest_utils import augmented_raise_for_status, http_request
 
             response = http_request(
-                get_default_host_creds(self._server), endpoint, "GET", stream=True, allow_redirects=False, **more
+                get_default_host_creds(self._server), endpoint, method, stream=True, allow_redirects=False, **more
             )
             if response.is_redirect:
                 response.close()
@@ -146,6 +165,14 @@ class CloudFolder:
             with file.open("rb") as opened:
                 while chunk := opened.read(CHUNK):
                     yield chunk
+
+
+def _server_of(parts: SplitResult, settings: Settings) -> str:
+    """The tracking server, or another one that an address names and that was declared."""
+    tracking = urlsplit(settings.tracking_uri)
+    if not parts.netloc or parts.netloc == tracking.netloc.rpartition("@")[2]:
+        return settings.tracking_uri.rstrip("/")
+    return f"{tracking.scheme}://{parts.netloc}"
 
 
 def _listed(one: Any, folder: PurePosixPath) -> Artifact:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import NotFoundError, UsageError
+from agentnn.errors import NotFoundError, StoreUnavailable, UsageError
 from agentnn.query.evaluation import matches, sorted_runs
 from agentnn.query.runs import RunQuery
 from agentnn.query.selection import Best, aggregate_history, rank
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
 
 _PAGE = 1000
+_NO_SUCH_ENDPOINT = ("error code 404", "ENDPOINT_NOT_FOUND")
+_RUNS_IN_A_FILTER = 50
+"""Ids in one request, which MLflow sends as part of a URL."""
+
 _DATABASE_SERVERS = ("postgresql", "mysql")
 _CONNECT_TIMEOUT_S = 10
 
@@ -225,6 +229,10 @@ class MlflowClientStore:
                 found = list(_pages(search, experiment_ids=[run.experiment_id], filter_string=wanted))
         except NotFoundError:
             return {}
+        except StoreUnavailable as error:
+            if any(sign in error.message for sign in _NO_SUCH_ENDPOINT):
+                return {}
+            raise
         by_age = sorted(found, key=lambda one: one.creation_timestamp)
         return {one.name: Source(one.artifact_location, one.model_id) for one in by_age}
 
@@ -292,6 +300,20 @@ class MlflowClientRegistry:
         model = self._find(name)
         return [] if model is None else self._versions(model)
 
+    def versions_of_runs(self, run_ids: Sequence[str]) -> list[ModelVersion]:
+        """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        wanted = [run_id for run_id in run_ids if run_id.isalnum()]
+        found: list[Any] = []
+        with mlflow_call(self._settings):
+            for start in range(0, len(wanted), _RUNS_IN_A_FILTER):
+                ids = ", ".join(f"'{run_id}'" for run_id in wanted[start : start + _RUNS_IN_A_FILTER])
+                found += _pages(self._client.search_model_versions, filter_string=f"run_id IN ({ids})")
+            # As with a search of models, what it gives may lack the aliases.
+            models = [self._client.get_registered_model(name) for name in sorted({one.name for one in found})]
+        held = {model.name: _aliases_by_version(model) for model in models}
+        versions = [_version(one, held[one.name].get(int(one.version), ())) for one in found]
+        return sorted(versions, key=lambda one: (one.name, -one.version))
+
     def _find(self, name: str) -> Any:
         if not name:
             return None
@@ -308,11 +330,16 @@ class MlflowClientRegistry:
         with mlflow_call(self._settings):
             every = _pages(self._client.search_model_versions, filter_string=only)
             found = [one for one in every if one.name == model.name]
-        aliases: dict[int, list[str]] = {}
-        for alias, version in model.aliases.items():
-            aliases.setdefault(int(version), []).append(alias)
-        versions = [_version(one, tuple(sorted(aliases.get(int(one.version), ())))) for one in found]
+        aliases = _aliases_by_version(model)
+        versions = [_version(one, aliases.get(int(one.version), ())) for one in found]
         return sorted(versions, key=lambda one: -one.version)
+
+
+def _aliases_by_version(model: Any) -> dict[int, tuple[str, ...]]:
+    aliases: dict[int, tuple[str, ...]] = {}
+    for alias, version in sorted(model.aliases.items()):
+        aliases[int(version)] = (*aliases.get(int(version), ()), alias)
+    return aliases
 
 
 def _pages(search: Any, **arguments: Any) -> Iterator[Any]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
-from agentnn.errors import ConflictError, NotFoundError, UsageError
+from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, UsageError
 from agentnn.stores.artifact_places import check_place
+from agentnn.stores.mlflow_artifacts import ServerFolder, is_kept_by_server
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import make_client
 from agentnn.stores.mlflow_writer import MlflowWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from agentnn.settings import Settings
 
@@ -69,16 +74,39 @@ class MlflowImporter(MlflowWriter):
                     self._client.set_experiment_tag(found.experiment_id, key, value)
         return str(found.experiment_id)
 
-    def check_artifacts(self, run_id: str) -> None:
-        """Refuse to write files to where the store says that the run's files are, unless they may be there.
+    def check_names(self, paths: Iterable[str]) -> None:
+        """Look whether the store can keep files of these names, before one is sent.
 
         Raises:
-            UnsafeError: See :func:`~agentnn.stores.artifact_places.check_place`.
+            UsageError: It is an MLflow server, which refuses a ``#`` and reads ``%41`` as ``A``.
+        """
+        if not is_kept_by_server(self._settings.tracking_uri):
+            return
+        for path in paths:
+            if "#" in path or unquote(path) != path:
+                raise UsageError(
+                    f"an MLflow server can't keep a file of the name {path!r}",
+                    hint="nothing was written; rename the file in its run and export again, or import into a database",
+                )
+
+    def put_files(self, run_id: str, files: Iterable[tuple[str, Path]]) -> None:
+        """Store files in a run under these paths, and read back whether they arrived.
+
+        Raises:
+            UnsafeError: The store says that the run's files are where none may be; see
+                :func:`~agentnn.stores.artifact_places.check_place`.
+            StoreUnavailable, CorruptDataError: See :meth:`put_file`.
         """
         with self._call():
             info = self._client.get_run(run_id).info
             location = self._client.get_experiment(info.experiment_id).artifact_location
         check_place(info.artifact_uri, run_id, location, self._settings)
+        folder = ServerFolder(info.artifact_uri, self._settings) if is_kept_by_server(info.artifact_uri) else None
+        for path, file in files:
+            if folder is None:
+                self.put_file(run_id, file, path)
+            else:
+                _send(folder, file, PurePosixPath(path))
 
     def log_datasets(self, run_id: str, datasets: Sequence[Mapping[str, Any]]) -> None:
         """Note data sets as inputs of a run; one that is noted already is left as it is."""
@@ -114,6 +142,16 @@ class MlflowImporter(MlflowWriter):
             token = page.token
             if not token:
                 return
+
+
+def _send(folder: ServerFolder, file: Path, path: PurePosixPath) -> None:
+    folder.write(path, file)
+    digest = hashlib.sha256()
+    for chunk in folder.read(path):
+        digest.update(chunk)
+    with file.open("rb") as source:
+        if hashlib.file_digest(source, "sha256").digest() != digest.digest():
+            raise CorruptDataError(f"{str(path)!r} did not arrive whole", hint="import again")
 
 
 def dataset_inputs(settings: Settings, run_id: str) -> list[dict[str, Any]]:

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from agentnn.errors import AgentNNError, CorruptDataError, NotFoundError, UnsafeError, UsageError
-from agentnn.stores.artifacts import local_folder
+from agentnn.stores.artifact_places import check_model_place, local_folder
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import find_logged_model, make_client
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
 
 _TORCH_LOADER = "agentnn.tracking.models.torch_modules"
-_SENT_CREDENTIALS = ("http", "https", "mlflow-artifacts")
 _OWN_LOADERS = ("agentnn.training.networks", _TORCH_LOADER)
 """Loaders that run no code from the model's folder; that of PyTorch modules may be told to, by its ``trust``."""
 
@@ -92,19 +90,12 @@ def model_location(source: str, settings: Settings) -> str:
     """Where a source lies. MLflow would look it up in the store of its global state, not in ours.
 
     Raises:
-        UnsafeError: It lies with another server than the store's, which would be sent the store's credentials.
+        UnsafeError: It breaks the rule of :mod:`agentnn.stores.artifact_places`. Without a server, a folder of this
+            machine may be anywhere: it is read only if it says of itself that it is a model.
     """
     location = _location(source, settings)
-    parts, own = urlsplit(location), urlsplit(settings.tracking_uri)
-    if (
-        parts.scheme in _SENT_CREDENTIALS
-        and parts.netloc
-        and parts.netloc.rpartition("@")[2] != own.netloc.rpartition("@")[2]
-    ):
-        raise UnsafeError(
-            f"the model's files lie with another server, {parts.hostname}",
-            hint="the store's credentials would be sent there; look who registered this version",
-        )
+    if local_folder(location) is None or settings.tracking_uri.startswith(("http:", "https:")):
+        check_model_place(location, settings)
     return location
 
 
@@ -124,21 +115,28 @@ def _location(source: str, settings: Settings) -> str:
         return f"{client.get_run(run_id).info.artifact_uri}/{path}"
 
 
-def load_pyfunc(folder: Path, settings: Settings, *, trust: bool) -> Any:
+def load_pyfunc(folder: Path, settings: Settings, *, trust: bool, name: str = "") -> Any:
     """Load a model as MLflow's ``PyFuncModel``.
+
+    Args:
+        folder: Where its files are.
+        settings: Name the store.
+        trust: Whether it may run code which it brings along.
+        name: What to call it where it can't be loaded; by its folder otherwise.
 
     Raises:
         UnsafeError: Loading runs code from the model's folder, and ``trust`` does not allow it.
         CorruptDataError: The model can't be loaded.
     """
     description = _description(folder)
+    called = name or f"the model in {folder}"
     if not trust and not _runs_no_foreign_code(description):
         flavors = ", ".join(sorted(description.get("flavors", {})))
         raise UnsafeError(
-            f"loading the model in {folder} runs code that it brings along ({flavors})",
+            f"loading {called} runs code that it brings along ({flavors})",
             hint="if you know who made it: --trust",
         )
-    with mlflow_call(settings), _foreign_code(f"the model in {folder} can't be loaded"):
+    with mlflow_call(settings), _foreign_code(f"{called} can't be loaded"):
         import mlflow.pyfunc
 
         # Said in any case: the folder and the environment could say otherwise.
@@ -171,10 +169,10 @@ def check_model(uri: str, folder: Path, settings: Settings, *, trust: bool) -> M
         UnsafeError, CorruptDataError: see :func:`load_pyfunc`.
     """
     started = time.perf_counter()
-    model = load_pyfunc(folder, settings, trust=trust)
+    model = load_pyfunc(folder, settings, trust=trust, name=uri)
     load_s = time.perf_counter() - started
     example = model.input_example
-    with _foreign_code(f"the model in {folder} loads, but fails on its own input example"):
+    with _foreign_code(f"{uri} loads, but fails on its own input example"):
         prediction = None if example is None else model.predict(example)
     sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
     signature = model.metadata.signature

@@ -6,9 +6,9 @@ only runs a command.
 
 from __future__ import annotations
 
+import time
 import warnings
 from contextlib import suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnavailable
@@ -16,18 +16,17 @@ from agentnn.records import RegisteredModel
 from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
-from agentnn.stores.mlflow_models import model_location
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from mlflow import MlflowClient
 
     from agentnn.settings import Settings
 
-_DOWNLOAD_TIMEOUT_S = 300
+_ATTEMPTS, _PAUSE_S = 20, 0.02
+"""How often a folder is asked again that somebody else is changing."""
 
 
 class RegistryWriter:
@@ -51,21 +50,19 @@ class RegistryWriter:
         Raises:
             NotFoundError: There is no such model.
         """
-        with self._call(read=True):
-            found = self._client.get_registered_model(name)
+        found = self._steadily(lambda: self._look_up(name), read=True)
         tags = {key: value for key, value in found.tags.items() if value is not None}
         aliases = {alias: int(version) for alias, version in found.aliases.items()}
         return RegisteredModel(name, tags=tags, aliases=aliases)
 
     def set_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of a model."""
-        with self._call():
-            self._client.set_registered_model_tag(name, key, value)
+        self._steadily(lambda: self._client.set_registered_model_tag(name, key, value))
 
     def delete_tag(self, name: str, key: str) -> None:
         """Take a tag off a model, if it has it."""
-        with suppress(NotFoundError), self._call():
-            self._client.delete_registered_model_tag(name, key)
+        with suppress(NotFoundError):
+            self._steadily(lambda: self._client.delete_registered_model_tag(name, key))
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Let an alias point to a version, whatever it pointed to before."""
@@ -141,6 +138,29 @@ class RegistryWriter:
         with self._call():
             self._client.delete_registered_model(name)
 
+    def _steadily(self, call: Callable[[], Any], *, read: bool = False) -> Any:
+        """Ask for something that may be asked twice, of a folder as often as others change it in just that moment.
+
+        MLflow reads a folder file by file, and makes the folder of the tags only if it was not there a moment ago.
+        """
+        attempts = _ATTEMPTS if local_folder(self._settings.registry_uri) is not None else 1
+        for _ in range(attempts - 1):
+            try:
+                with self._call(read=read):
+                    return call()
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, (FileNotFoundError, FileExistsError)):
+                    raise
+            time.sleep(_PAUSE_S)
+        with self._call(read=read):
+            return call()
+
+    def _look_up(self, name: str) -> Any:
+        found = self._client.get_registered_model(name)
+        if not all(str(version).isdecimal() for version in found.aliases.values()):
+            raise FileNotFoundError(f"an alias of {name} is just being written")  # its file is empty for a moment
+        return found
+
     def _ensure_model(self, name: str) -> bool:
         """Whether the model had to be made."""
         try:
@@ -159,50 +179,3 @@ class RegistryWriter:
 
     def _call(self, *, read: bool = False) -> AbstractContextManager[None]:
         return mlflow_call(self._settings, read=read, timeout_s=TIMEOUT_S)
-
-
-class ModelFiles:
-    """The files of a model, wherever they lie: what there is, and each one copied to a place of ours.
-
-    Nothing is written but where the caller says: a store names files, and never says where they go.
-
-    Args:
-        source: A version's source; see :func:`~agentnn.stores.mlflow_models.model_folder`.
-        settings: Name the store.
-    """
-
-    def __init__(self, source: str, settings: Settings) -> None:
-        self._settings = settings
-        self._source = model_location(source, settings)
-        self.folder: Path | None = local_folder(self._source)
-
-    def names(self) -> Iterator[str]:
-        """The paths of the files of a model that lies elsewhere, relative to it, as the store gives them."""
-        waiting, seen = [""], set()
-        while waiting:
-            folder = waiting.pop()
-            with mlflow_call(self._settings):
-                listed = [(one.path, one.is_dir) for one in self._repository.list_artifacts(folder or None)]
-            for path, is_dir in listed:
-                if path in seen or path in (".", folder):
-                    continue
-                seen.add(path)
-                if is_dir:
-                    waiting.append(path)
-                else:
-                    yield path
-
-    def fetch(self, name: str, target: Path) -> None:
-        """Write one file of :meth:`names` to a path."""
-        with mlflow_call(self._settings, timeout_s=_DOWNLOAD_TIMEOUT_S):
-            try:
-                self._repository._download_file(name, str(target))
-            except FileNotFoundError as error:
-                raise StoreUnavailable(f"{name!r} is listed but not there", hint="try again") from error
-
-    @cached_property
-    def _repository(self) -> Any:
-        with mlflow_call(self._settings):
-            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-            return get_artifact_repository(self._source, tracking_uri=self._settings.tracking_uri)

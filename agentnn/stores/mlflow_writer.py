@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import shutil
 import tempfile
 from contextlib import suppress
@@ -63,7 +64,7 @@ class MlflowWriter:
         if found is None or found.lifecycle_stage != "active":
             raise ConflictError(
                 f"the experiment {name!r} is deleted but still holds its name",
-                hint=f"restore it: mlflow experiments restore -x {found.experiment_id if found else name}",
+                hint=f"restore it: agentnn experiment restore {found.experiment_id if found else shlex.quote(name)}",
             )
         return str(found.experiment_id)
 

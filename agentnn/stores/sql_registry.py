@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.records import ModelVersion, RegisteredModel
+from agentnn.stores.sql_where import one_of
 from agentnn.stores.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, integer, sqlite_path, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _DELETED_STAGE = "Deleted_Internal"
+_CHUNK = 1000
+_BETWEEN = "\x1f"
+"""Stands between the aliases of a version in SQL; none holds it."""
+
 _VERSION_COLUMNS = ", ".join(
     [
         text("name"), integer("version"), text("current_stage"), text("status"), text("source"),
@@ -57,9 +62,7 @@ class SqlRegistry:
         aliases: dict[int, list[str]] = {}
         for _, alias, version in self._aliases(name):
             aliases.setdefault(version, []).append(alias)
-        tags: dict[int, dict[str, str]] = {}
-        for version, key, value in self._version_tags(name):
-            tags.setdefault(version, {})[key] = value
+        tags = _by_version(self._version_tags(name))
         return [
             ModelVersion(
                 *[
@@ -76,6 +79,35 @@ class SqlRegistry:
                 f"AND current_stage IS NOT '{_DELETED_STAGE}' ORDER BY version DESC",
                 (name,),
             )
+        ]
+
+    def versions_of_runs(self, run_ids: Sequence[str]) -> list[ModelVersion]:
+        """See :class:`~agentnn.stores.base.ModelRegistry`."""
+        found: list[ModelVersion] = []
+        for start in range(0, len(run_ids), _CHUNK):
+            found += self._versions_of(run_ids[start : start + _CHUNK])
+        return sorted(found, key=lambda one: (one.name, -one.version))
+
+    def _versions_of(self, run_ids: Sequence[str]) -> list[ModelVersion]:
+        among = one_of("run_id", run_ids)
+        held = "NULL"
+        if self._has_aliases:
+            here = "AND a.workspace = model_versions.workspace" if self._workspace else ""
+            held = (
+                f"(SELECT group_concat({text('a.alias')}, char({ord(_BETWEEN)})) FROM registered_model_aliases a "
+                f"WHERE a.name = model_versions.name AND a.version = model_versions.version {here})"
+            )
+        rows = self._rows(
+            f"SELECT {_VERSION_COLUMNS}, {held} FROM model_versions "
+            f"WHERE {self._inside} AND {among.text} AND current_stage IS NOT '{_DELETED_STAGE}'",
+            among.values,
+        )
+        tags = {name: _by_version(self._version_tags(name)) for name in {row[0] for row in rows}}
+        return [
+            ModelVersion(
+                *[name, version, stage or "None", _held(aliases), *rest, tags[name].get(version, {})],
+            )
+            for name, version, stage, *rest, aliases in rows
         ]
 
     def _models(self, only: str | None = None) -> list[RegisteredModel]:
@@ -142,6 +174,17 @@ class SqlRegistry:
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._database.rows(sql, (*self._workspace, *values))
+
+
+def _held(aliases: str | None) -> tuple[str, ...]:
+    return tuple(sorted(aliases.split(_BETWEEN))) if aliases else ()
+
+
+def _by_version(rows: list[Any]) -> dict[int, dict[str, str]]:
+    tags: dict[int, dict[str, str]] = {}
+    for version, key, value in rows:
+        tags.setdefault(version, {})[key] = value
+    return tags
 
 
 def _grouped(rows: list[Any]) -> dict[str, dict[str, Any]]:

@@ -128,7 +128,7 @@ class ReadOnlyDatabase:
         with self._lock:
             self._reopen_if_needed()
             try:
-                with _sqlite_errors(self.path):
+                with sqlite_errors(self.path):
                     return self._connection.execute(sql, values).fetchall()
             except UnicodeEncodeError as error:
                 raise UsageError(
@@ -175,7 +175,7 @@ class ReadOnlyDatabase:
         self._frozen = len(header) > 18 and header[18] == _WAL_MODE and not self._wal.exists()
         self._opened_state = self._state()
         uri = f"file:{quote(str(self.path))}?mode=ro" + ("&immutable=1" if self._frozen else "")
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             connection = sqlite3.connect(uri, uri=True, timeout=self._lock_timeout_s, check_same_thread=False)
             connection.execute("PRAGMA case_sensitive_like = ON")
             connection.create_function("number_of", 1, to_number, deterministic=True)
@@ -226,7 +226,7 @@ def _not_mlflows(path: Path) -> NotAStoreError:
 
 
 @contextmanager
-def _sqlite_errors(path: Path) -> Iterator[None]:
+def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield

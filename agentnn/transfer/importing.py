@@ -91,6 +91,7 @@ class _Import:
 
     def run(self) -> list[ImportedRun]:
         """Make every run that is not there."""
+        self._writer.check_names(path for run_id in self._export.runs for path, _ in self._export.artifacts(run_id))
         return [self._run(run_id) for run_id in self._export.runs]
 
     def _run(self, first_id: str) -> ImportedRun:
@@ -132,7 +133,9 @@ class _Import:
             self._writer.log_batch(made.run_id, points)
         if record.datasets:
             self._writer.log_datasets(made.run_id, record.datasets)
-        self._put_files(record, made)
+        files = list(self._export.artifacts(record.run_id))
+        if files:
+            self._writer.put_files(made.run_id, files)
         if USER_TAG not in record.tags:
             self._writer.delete_tag(made.run_id, USER_TAG)
         self._writer.set_status(made.run_id, record.status, record.end_time)
@@ -167,13 +170,6 @@ class _Import:
                     there[_comparable(point)] -= 1
                 else:
                     yield point
-
-    def _put_files(self, record: RunRecord, made: StoredRun) -> None:
-        files = list(self._export.artifacts(record.run_id))
-        if files:
-            self._writer.check_artifacts(made.run_id)
-        for path, file in files:
-            self._writer.put_file(made.run_id, file, path)
 
 
 def _fitting(record: RunRecord, what: str, texts: Mapping[str, str], longest: int) -> dict[str, str]:

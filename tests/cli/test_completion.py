@@ -50,7 +50,7 @@ IDS = [DEE, CYD, BOB, ADA]
         ("agentnn run show zzz", []),
         ("agentnn run compare ada b", ["bob", BOB]),
         ("agentnn run history c", ["cyd", CYD]),
-        ("agentnn run artifacts d", ["dee", DEE]),
+        ("agentnn run artifacts ls d", ["dee", DEE]),
         ("agentnn run best --metric ", ["loss", "sharpe"]),
         ("agentnn run best -m s", ["sharpe"]),
         ("agentnn run best -e Default -m ", ["sharpe"]),

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cli.support import ADA, BOB, CYD, DEE, EVE, NEW_YEAR, READS, Rows, agentnn, execute, on_terminal
+from cli.support import ADA, BOB, CYD, DEE, EVE, NEW_YEAR, READS, Rows, agentnn, artifacts_of_ada, execute, on_terminal
 
 from agentnn.cli.app import run_command
 
@@ -40,13 +40,12 @@ def ask(filled: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
 
 @pytest.fixture
 def artifacts(filled: Path) -> Path:
-    """A folder with the artifacts of every run."""
-    folder = filled.parent / "files"
+    """A folder with the artifacts of a run."""
+    folder = artifacts_of_ada(filled, filled.parent / "files")
     (folder / "plots").mkdir(parents=True)
     (folder / "plots" / "loss.png").write_bytes(b"12345")
     (folder / "notes.txt").write_text("done")
-    execute(filled, f"UPDATE runs SET artifact_uri = '{folder}'")
-    return folder
+    return filled.parent / "files"
 
 
 def strictly(text: str) -> Any:
@@ -73,11 +72,11 @@ def test_a_command_prints_this(command: tuple[str, ...], form: str, ask: Ask, sn
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_artifacts_of_a_run_print_this(form: str, artifacts: Path, ask: Ask, snapshot: SnapshotAssertion):
-    assert ask("run", "artifacts", "ada", "--output", form) == (snapshot, "")
+    assert ask("run", "artifacts", "ls", "ada", "--output", form) == (snapshot, "")
 
 
 def test_a_folder_of_a_run_can_be_listed(artifacts: Path, ask: Ask):
-    assert ask("run", "artifacts", "ada", "plots", "-o", "id") == ("plots/loss.png\n", "")
+    assert ask("run", "artifacts", "ls", "ada", "plots", "-o", "id") == ("plots/loss.png\n", "")
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])

@@ -107,7 +107,7 @@ def _errors(text: str) -> list[tuple[str, ...]]:
         ("run", "list", "-f", f"metrics.m > {text}"),
         ("run", "list", "--sort", text),
         ("run", "list", "--columns", text + "x"),
-        ("run", "artifacts", TWIN, "missing"),
+        ("run", "artifacts", "ls", TWIN, "missing"),
         ("model", "show", text + "x"),
         ("model", "show", f"models:/{text}/99"),
         ("--tracking-uri", f"{text}://host", "run", "list"),

@@ -68,6 +68,7 @@ def test_a_run_starts_and_goes_on_while_the_store_is_locked(database: Path, uri:
         wait_until(lambda: "is locked by another process" in trainer.stderr, "the warning")
         time.sleep(LOCK_TIMEOUT_S + 1)  # into the attempts after
         other.execute("COMMIT")
+        watch_until(uri, lambda: sender_status(store_folder(uri)).state == "delivering", "a delivery")
         finish(trainer, uri, tmp_path)
 
 

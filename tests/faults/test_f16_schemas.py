@@ -10,7 +10,19 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cli.support import ADA, BOB, CYD, READS, Rows, agentnn, error_and_hint, execute, fill, fingerprint
+from cli.support import (
+    ADA,
+    BOB,
+    CYD,
+    READS,
+    Rows,
+    agentnn,
+    artifacts_of_ada,
+    error_and_hint,
+    execute,
+    fill,
+    fingerprint,
+)
 
 from agentnn import ModelManager
 from agentnn.cli.app import run_command
@@ -116,9 +128,7 @@ def test_every_read_works_at_every_schema_from_mlflow_2_on(revision: str, schema
 def test_every_command_works_on_an_old_schema(command: Sequence[str], revision: str, schemas: Path, tmp_path: Path):
     path = tmp_path / "old.db"
     shutil.copyfile(schemas / f"{revision}.db", path)
-    folder = tmp_path / "artifacts"
-    folder.mkdir()
-    execute(path, f"UPDATE runs SET artifact_uri = '{folder}'")
+    artifacts_of_ada(path, tmp_path / "artifacts").mkdir(parents=True)
     if "net@champion" in command:
         command = [one.replace("@champion", "/2") for one in command]
     code, out, err = ask(path, *command)

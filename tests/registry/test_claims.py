@@ -6,7 +6,11 @@ next. Real stores and real processes are in ``tests/faults/test_promotion_races.
 
 from __future__ import annotations
 
+import json
 import random
+import socket
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -232,6 +236,31 @@ def test_whoever_dies_anywhere_the_others_still_have_one_winner_at_most_and_the_
         assert [key for key in follower.tags if key.startswith("agentnn.claim.")] == []
     assert ("killed", True) in seen_outcomes
     assert ("killed", False) in seen_outcomes
+
+
+@pytest.mark.parametrize(
+    ("change", "dead"),
+    [({}, True), ({"host": "elsewhere"}, False), ({"kernel": "another start, another container"}, False)],
+)
+def test_only_a_process_that_can_be_seen_from_here_is_known_to_be_dead(change: dict[str, str], dead: bool):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    claim = json.loads(claims._claim_value("ada@host", 2))
+    process = {**json.loads(claim["process"]), "pid": ended.pid, "host": change.get("host", socket.gethostname())}
+    value = json.dumps({**claim, **change, "process": json.dumps(process)})
+    (found,) = claims.claims_of({"agentnn.claim.champion.abc": value}, CHAMPION)
+    assert (found.is_dead, found.who, found.to_version) == (dead, "ada@host", 2)
+
+
+def test_a_claim_that_can_t_be_read_is_somebody_s():
+    tags = {
+        "agentnn.claim.champion.abc": '{"who',
+        "agentnn.claim.champion.x.abc": "{}",
+        "agentnn.claim.other.abc": "{}",
+    }
+    assert [(one.key, one.is_dead) for one in claims.claims_of(tags, CHAMPION)] == [
+        ("agentnn.claim.champion.abc", False)
+    ]
 
 
 def test_a_holder_that_was_stopped_for_too_long_moves_nothing(scheduled: Callable[[int], Scheduler]):

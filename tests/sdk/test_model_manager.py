@@ -20,7 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cli.support import ADA, BOB, CYD, DEE, EVE, Rows, agentnn, environment, error_and_hint, execute, fill
+from cli.support import (
+    ADA,
+    BOB,
+    CYD,
+    DEE,
+    EVE,
+    Rows,
+    agentnn,
+    artifacts_of_ada,
+    environment,
+    error_and_hint,
+    execute,
+    fill,
+)
 
 from agentnn import BestRun, ModelManager
 from agentnn.cli.app import run_command
@@ -298,13 +311,12 @@ def test_a_version_that_is_not_there_is_an_error(version: Any, manager: ModelMan
 
 @pytest.fixture
 def artifacts(filled: Path) -> ModelManager:
-    folder = filled.parent / "files"
+    folder = artifacts_of_ada(filled, filled.parent / "files")
     (folder / "plots" / "deep").mkdir(parents=True)
     (folder / "plots" / "loss.png").write_bytes(b"12345")
     (folder / "plots" / "deep" / "x.txt").write_text("x")
     (folder / "notes.txt").write_text("done")
     (filled.parent / "outside.txt").write_text("private")
-    execute(filled, f"UPDATE runs SET artifact_uri = '{folder}'")
     return ModelManager(f"sqlite:///{filled}")
 
 
@@ -337,7 +349,7 @@ def test_a_folder_that_is_not_there_is_an_error(path: str, artifacts: ModelManag
 
 
 def test_a_link_that_leaves_the_run_is_not_followed(artifacts: ModelManager, filled: Path):
-    (filled.parent / "files" / "escape").symlink_to("/etc")
+    (filled.parent / "files" / ADA / "artifacts" / "escape").symlink_to("/etc")
     with pytest.raises((UnsafeError, NotFoundError)):
         artifacts.list_artifacts("ada", "escape")
 

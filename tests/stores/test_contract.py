@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cli.support import execute
 from generated_stores import (
     METRICS,
     NOON,
@@ -487,7 +488,7 @@ class TestArtifacts:
     @pytest.fixture
     def run(self, tmp_path: Path, database: Path, request: pytest.FixtureRequest) -> tuple[TrackingStore, Run]:
         """A store and its one run, which has two files and a folder."""
-        root = tmp_path / "artifacts of it"
+        root = tmp_path / "files of it" / run_id(1) / "artifacts"
         (root / "plots").mkdir(parents=True)
         (root / "plots" / "loss é.txt").write_bytes(b"12345")
         (root / "b.json").write_text("{}")
@@ -497,6 +498,7 @@ class TestArtifacts:
             artifact_uri = str(root)  # type: ignore[assignment]
 
         write_store(database, StoreSpec(runs=(Located(run_id(1)),)))
+        execute(database, f"UPDATE experiments SET artifact_location = '{tmp_path / 'files of it'}'")
         store = STORES[request.param](f"sqlite:///{database}")
         return store, store.find_runs([run_id(1)])[0]
 
@@ -513,7 +515,7 @@ class TestArtifacts:
     @pytest.mark.parametrize("run", STORES, indirect=True)
     def test_a_run_without_artifacts_has_none(self, run: tuple[TrackingStore, Run], tmp_path: Path) -> None:
         store, one = run
-        shutil.rmtree(tmp_path / "artifacts of it")
+        shutil.rmtree(tmp_path / "files of it")
         assert store.list_artifacts(one) == []
 
     @pytest.mark.parametrize("run", STORES, indirect=True)
@@ -623,6 +625,14 @@ class TestRegistry:
         assert by_number[1].stage == "None"
         assert (by_number[1].aliases, by_number[2].aliases) == ((), ("moved",))
 
+    def test_the_versions_of_runs_are_found_with_all_their_fields(self, registry: ModelRegistry) -> None:
+        listed = [one for name in ("Alpha β 🚀", "zeta") for one in registry.list_model_versions(name)]
+        wanted = [one for one in listed if one.run_id in (run_id(1), run_id(3))]
+        assert {one.run_id for one in wanted} == {run_id(1), run_id(3)}
+        assert registry.versions_of_runs([run_id(3), run_id(1), "no run"]) == wanted
+        assert registry.versions_of_runs([]) == []
+        assert registry.versions_of_runs(["f" * 32] * 1001) == []
+
     @pytest.mark.parametrize("name", ["it's odd", 'say "hi" it\'s', "Alpha β 🚀"])
     def test_a_name_may_hold_quotes_and_any_letter(self, registry: ModelRegistry, name: str) -> None:
         (version,) = registry.list_model_versions(name)
@@ -632,12 +642,14 @@ class TestRegistry:
     @pytest.mark.parametrize("name", ["none", "", "ZETA", "zeta%", "' OR 1=1"])
     def test_an_unknown_model_has_no_versions(self, registry: ModelRegistry, name: str) -> None:
         assert registry.list_model_versions(name) == []
+        assert registry.find_model(name) is None
 
     @pytest.mark.parametrize("name", REGISTRIES)
     def test_every_registry_gives_the_same_records(self, registry_uri: str, name: str) -> None:
         first, other = REGISTRIES["mlflow_client"](registry_uri), REGISTRIES[name](registry_uri)
         assert other.list_models() == first.list_models()
         for model in first.list_models():
+            assert other.find_model(model.name) == model
             versions: list[ModelVersion] = other.list_model_versions(model.name)
             assert versions == first.list_model_versions(model.name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,15 +14,23 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, ViewType
 
 from agentnn import ModelManager, start_run
+from agentnn.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PAIRS = [("sqlite", "server"), ("server", "sqlite"), ("sqlite", "mlruns"), ("mlruns", "sqlite")]
+ODD_FILES = ["odd/q?x&y.txt", "odd/a+b c;d.txt", "odd/100%.txt", "-dash"]
 BEGAN = 1_767_225_600_000
 ODD_KEYS = ["a/b", "with space", "val.loss", "x-1", "time:12", "ünïcode", "日本"]
-TEXTS = {"emoji": "🚀 up", "lines": "a\nb\n", "empty": "", "html": "<script>&", "controls": "\x1b[31m\x07", "e": "1e-05"}
+TEXTS = {
+    "emoji": "🚀 up",
+    "lines": "a\nb\n",
+    "empty": "",
+    "html": "<script>&",
+    "controls": "\x1b[31m\x07",
+    "e": "1e-05",
+}
 
 
 def fill(uri: str) -> dict[str, str]:
@@ -60,6 +69,10 @@ def fill(uri: str) -> dict[str, str]:
     client.log_param(full, "long", "ä" * 6000)
     client.log_text(full, "hello", "notes/hello.txt")
     client.log_text(full, "", "empty.txt")
+    for name in ODD_FILES if not uri.startswith("http") else ():  # MLflow's client would put them elsewhere there
+        file = Path(client.get_run(full).info.artifact_uri.removeprefix("file://")) / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(name)
     client.log_dict(full, {"a": 1}, "deep/er/ü ñ.json")
     data = Dataset("prices", "ab12", "local", '{"uri": "/data"}', schema='{"x": 1}', profile='{"rows": 3}')
     client.log_inputs(full, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
@@ -81,6 +94,7 @@ def seen_by_mlflow(uri: str) -> dict[str, Any]:
     experiments = {one.experiment_id: one for one in client.search_experiments(view_type=ViewType.ALL)}
     runs = client.search_runs(list(experiments), run_view_type=ViewType.ALL)
     names = {run.info.run_id: run.info.run_name for run in runs}
+    assert len(runs) == len({*names.values()})
     return {run.info.run_name: _plainly(client, run, names, experiments[run.info.experiment_id]) for run in runs}
 
 
@@ -113,7 +127,7 @@ def _plainly(client: MlflowClient, run: Any, names: dict[str, str], experiment: 
 def _files(client: MlflowClient, run_id: str, path: str) -> list[tuple[str, int]]:
     found = []
     for one in client.list_artifacts(run_id, path or None):
-        found += _files(client, run_id, one.path) if one.is_dir else [(one.path, one.file_size)]
+        found += _files(client, run_id, one.path) if one.is_dir else [(one.path, one.file_size or 0)]
     return found
 
 
@@ -140,11 +154,7 @@ def test_the_same_files_come_out_and_mlflow_sees_the_same_runs(
     again = ModelManager(target).import_runs(tmp_path / "two")
     assert {run.result for run in again} == {"there"}
     assert [run.run_id for run in again] == [run.run_id for run in imported]
-    assert len(MlflowClient(target).search_runs(["0", *_all_ids(target)], run_view_type=ViewType.ALL)) == len(exported)
-
-
-def _all_ids(uri: str) -> list[str]:
-    return [one.experiment_id for one in MlflowClient(uri).search_experiments(view_type=ViewType.ALL)]
+    assert seen_by_mlflow(target).keys() == expected.keys()
 
 
 def test_a_run_of_our_own_with_a_long_param_and_a_model_is_the_same_after_two_stores(
@@ -158,7 +168,6 @@ def test_a_run_of_our_own_with_a_long_param_and_a_model_is_the_same_after_two_st
         run.log_metric("loss", 0.5, 1)
     client = MlflowClient(source)
     model = client.create_logged_model("0", "net", source_run_id=run.run_id)
-    (tmp_path / "MLmodel").write_text("flavors: {}\n")
     client.log_model_artifacts(model.model_id, str(_folder_with(tmp_path / "net", "MLmodel", "flavors: {}\n")))
     client.finalize_logged_model(model.model_id, "READY")
 
@@ -186,6 +195,20 @@ def _folder_with(folder: Path, name: str, text: str) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("name", ["a#b.txt", "p%41.txt"])
+def test_a_file_that_a_server_would_put_elsewhere_is_said_before_anything_is_written(
+    name: str, make_store: Callable[[str], str], tmp_path: Path
+):
+    source, target = make_store("sqlite"), make_store("server")
+    folder = Path(MlflowClient(source).create_run("0", run_name="odd").info.artifact_uri)
+    folder.mkdir(parents=True)
+    (folder / name).write_text("x")
+    ModelManager(source).export_runs(tmp_path / "out")
+    with pytest.raises(UsageError, match="can't keep a file of the name"):
+        ModelManager(target).import_runs(tmp_path / "out")
+    assert MlflowClient(target).search_runs(["0"]) == []
+
+
 def test_the_files_are_what_the_format_says(make_store: Callable[[str], str], tmp_path: Path):
     uri = make_store("sqlite")
     made = fill(uri)
@@ -196,13 +219,16 @@ def test_the_files_are_what_the_format_says(make_store: Callable[[str], str], tm
     assert [names[one] for one in manifest["runs"]] == [
         "sweep", "trial 2", "trial 1", "grandchild", "trial 0", "full",
     ]  # fmt: skip
-    on_disk = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    on_disk = {
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()
+    }
     assert {one["path"] for one in manifest["files"]} == on_disk - {"manifest.json"}
     folder = tmp_path / "out" / "runs" / made["full"]
     run = json.loads((folder / "run.json").read_text())
     assert (run["run_id"], run["status"], run["start_time"]) == (made["full"], "FAILED", BEGAN + 30)
     assert run["origin"] == {"store": uri, "experiment_id": MlflowClient(uri).get_run(made["full"]).info.experiment_id}
-    points = [json.loads(line, parse_constant=pytest.fail) for line in (folder / "metrics.jsonl").read_text().split("\n")[:-1]]
+    lines = (folder / "metrics.jsonl").read_text().split("\n")[:-1]
+    points = [json.loads(line, parse_constant=pytest.fail) for line in lines]
     assert [one["value"] for one in points if one["key"] == "odd"][:3] == ["NaN", "Infinity", "-Infinity"]
     assert {one["value"] for one in points if one["key"] == "a/b"} == {0.1 + 0.2}
     assert (folder / "artifacts" / "notes" / "hello.txt").read_text() == "hello"

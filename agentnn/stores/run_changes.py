@@ -1,0 +1,84 @@
+"""Changing runs that are there already: their life-cycle stage and their tags. The contract, and the door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from agentnn.errors import ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agentnn.records import Run
+    from agentnn.settings import Settings
+
+DELETION_TAG = "agentnn.deletion"
+"""Says with which others a run was deleted, so that one filter restores exactly these; it goes with the restoring."""
+
+
+class RunChanges(Protocol):
+    """Changes to many runs at once; a failure says what was done, and the same call again goes on."""
+
+    def delete(self, runs: Sequence[Run], mark: str | None = None) -> None:
+        """Move runs to the deleted ones.
+
+        Args:
+            runs: The runs; those that somebody else has deleted meanwhile stay as they are.
+            mark: The value of :data:`DELETION_TAG` to give them first.
+
+        Raises:
+            NotFoundError: One of them is not in the store any more.
+            StoreUnavailable: The store can't be written to.
+        """
+
+    def restore(self, runs: Sequence[Run]) -> None:
+        """Bring deleted runs back, without the mark of their deletion.
+
+        Raises:
+            NotFoundError: One of them is not in the store any more.
+            ConflictError: The experiment of one is deleted.
+            StoreUnavailable: The store can't be written to.
+        """
+
+    def tag(self, runs: Sequence[Run], tags: Mapping[str, str], remove: Sequence[str] = ()) -> None:
+        """Set tags of runs, and take others off those that have them.
+
+        Raises:
+            NotFoundError: One of them is not in the store any more.
+            ConflictError: One of them is deleted.
+            StoreUnavailable: The store can't be written to.
+        """
+
+
+def open_run_changes(settings: Settings) -> RunChanges:
+    """Open what changes runs in the store that the settings name.
+
+    Raises:
+        UsageError: The store is a database whose schema MLflow would have to migrate first.
+        StoreUnavailable, CorruptDataError, NotAStoreError: The store can't be used.
+    """
+    if settings.tracking_uri.lower().startswith(("sqlite://", "sqlite+pysqlite://")):
+        from agentnn.stores.sql_lifecycle import SqlRunChanges
+        from agentnn.stores.sqlite_file import SchemaMismatch
+
+        try:
+            return SqlRunChanges(settings)
+        except SchemaMismatch:
+            pass  # MLflow says what to do about it
+    from agentnn.stores.mlflow_runs import MlflowRunChanges
+
+    return MlflowRunChanges(settings)
+
+
+def deleted_run(run_id: str) -> ConflictError:
+    """The error for a write to a deleted run."""
+    return ConflictError(f"the run {run_id} is deleted", hint=f"agentnn run restore {run_id}")
+
+
+def deleted_experiment(name: str) -> ConflictError:
+    """The error for a change that a deleted experiment stands in the way of."""
+    from shlex import quote
+
+    return ConflictError(
+        f"the experiment {name!r} is deleted", hint=f"restore it: agentnn experiment restore {quote(name)}"
+    )
