@@ -33,6 +33,7 @@ READING = {
     "bench_model_list.py": ([], ["--rounds", "15"]),
     "bench_completion_process.py": ([], ["--rounds", "60"]),
     "bench_delete_runs.py": (["--rounds", "3"], ["--rounds", "7"]),
+    "bench_config.py": ([], ["--rounds", "100"]),
     "bench_read_inprocess.py": (["--runs", "10000"], ["--runs", "10000", "100000", "--rounds", "15"]),
 }
 WRITING = {

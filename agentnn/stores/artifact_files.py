@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from agentnn.errors import UnsafeError, UsageError
 from agentnn.records import Artifact
 from agentnn.stores.artifact_places import check_place, local_folder
-from agentnn.stores.artifacts import LocalFolder, no_such_artifact, relative_path
+from agentnn.stores.artifacts import LocalFolder, no_such_artifact, relative_path, safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -172,7 +172,7 @@ class RunFiles:
             yield from self._under(one)
 
     def _top(self) -> list[Artifact]:
-        models = {name: Artifact(name, is_dir=True) for name in self._sources.models}
+        models = {name: Artifact(str(_folder_name(name)), is_dir=True) for name in self._sources.models}
         root = self._open("", self._sources.root)
         own = root.entries(PurePosixPath()) if root.is_there() else []
         return sorted([*models.values(), *(one for one in own if one.path not in models)], key=lambda one: one.path)
@@ -206,6 +206,13 @@ def _opened(uri: str, settings: Settings) -> ArtifactFolder:
     from agentnn.stores.mlflow_artifacts import open_folder  # what lies elsewhere is reached by MLflow's means
 
     return open_folder(uri, settings)
+
+
+def _folder_name(model: str) -> PurePosixPath:
+    name = safe_path(model)
+    if len(name.parts) != 1:
+        raise UnsafeError(f"{model!r} is no name for a model", hint="look at the store")
+    return name
 
 
 def _is_pattern(text: str) -> bool:

@@ -26,8 +26,12 @@ CHANGED_TAG = "agentnn.imported_changes"
 UNFINISHED_TAG = "agentnn.import_unfinished"
 """On a run as long as something of it is missing."""
 
-FORMER_UUID_TAG = "agentnn.imported_run_uuid"
-"""Instead of ``agentnn.run_uuid``, by which a sender finds a run that it has to deliver to."""
+PUT_ASIDE = {
+    UUID_TAG: "agentnn.imported_run_uuid",
+    "agentnn.process": "agentnn.imported_process",
+    "agentnn.heartbeat": "agentnn.imported_heartbeat",
+}
+"""Tags by which a sender finds the run that it delivers to, and ``run doctor`` those that died; a copy is neither."""
 
 USER_TAG = "mlflow.user"
 _OURS = (RUN_ID_TAG, EXPERIMENT_ID_TAG, STORE_TAG, CHANGED_TAG, UNFINISHED_TAG)
@@ -66,9 +70,8 @@ def origin_of(run: Run, store: str) -> Origin:
 def original_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that a run had where it was made, by name; without those that are said elsewhere."""
     kept = {key: value for key, value in tags.items() if key not in (*_OURS, *_SAID_ELSEWHERE)}
-    if FORMER_UUID_TAG in kept:
-        kept[UUID_TAG] = kept.pop(FORMER_UUID_TAG)
-    return dict(sorted(kept.items()))
+    taken_back = {aside: key for key, aside in PUT_ASIDE.items()}
+    return dict(sorted((taken_back.get(key, key), text) for key, text in kept.items()))
 
 
 def original_fields(run: Run) -> dict[str, Any]:
@@ -83,9 +86,7 @@ def original_fields(run: Run) -> dict[str, Any]:
 
 def imported_tags(record: RunRecord, changes: Mapping[str, Any]) -> dict[str, str]:
     """The tags of an imported run, but for its parent and the mark of being unfinished."""
-    tags = original_tags(record.tags)
-    if UUID_TAG in tags:
-        tags[FORMER_UUID_TAG] = tags.pop(UUID_TAG)
+    tags = {PUT_ASIDE.get(key, key): text for key, text in original_tags(record.tags).items()}
     noted = {
         RUN_ID_TAG: record.run_id,
         EXPERIMENT_ID_TAG: record.origin.get("experiment_id", ""),

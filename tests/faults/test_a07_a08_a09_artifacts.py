@@ -255,6 +255,16 @@ def test_a_model_that_is_elsewhere_is_not_followed_either(server: HostileServer,
             manager.list_artifacts(RUN_ID, path)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/etc"])
+def test_a_model_whose_name_is_no_name_is_7(name: str, server: HostileServer, manager: ModelManager, tmp_path: Path):
+    info = {"model_id": "m-" + RUN_ID, "experiment_id": "0", "name": name, "source_run_id": RUN_ID, "status": 2}
+    info |= {"artifact_uri": f"mlflow-artifacts:/0/models/m-{RUN_ID}/artifacts"}
+    server.models = [{"info": {**info, "creation_timestamp_ms": 1, "last_updated_timestamp_ms": 1}, "data": {}}]
+    for ask in (lambda: manager.find_artifacts(RUN_ID), lambda: manager.download_artifacts(RUN_ID, to=tmp_path)):
+        with pytest.raises(UnsafeError):
+            ask()
+
+
 def test_a_forged_address_in_a_database_is_7_and_a_declared_one_is_read(
     local: tuple[ModelManager, Path], uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -548,6 +548,11 @@ def ask(uri: str, *arguments: str) -> tuple[int, str, str]:
         ("model", "list"),
         ("model", "versions", "net"),
         ("model", "show", "net@champion"),
+        ("run", "check", "bob", "-r", "sharpe > 0", "--baseline", "models:/net@champion", "--max-regress", "30%"),
+        ("run", "compare", "ada", "bob", "--fail-if-worse", "loss:min"),
+        ("run", "list", "-e", "alpha", "--group-by-params", "--over", "lr"),
+        ("run", "best", "-m", "sharpe", "--group-by-params", "--over", "lr"),
+        ("run", "watch", "ada"),
     ],
     ids=" ".join,
 )
