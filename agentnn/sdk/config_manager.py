@@ -88,7 +88,7 @@ class ConfigurationManager:
     def _runs(self, manager: ModelManager) -> Iterator[Run]:
         wanted = f"tags.`{HASH_TAG}` = '{self._record.hash}'"
         if self.path is not None:
-            quoted = self._record.source.replace("\\", "\\\\").replace("'", "\\'")
+            quoted = self._record.source.replace("'", "''")
             wanted += f" OR tags.`{SOURCE_TAG}` = '{quoted}'"
         return manager.iter_runs(filter=wanted)
 

@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from agentnn.errors import CorruptDataError, NotFoundError, StoreUnavailable, UnsafeError
+from agentnn.errors import CorruptDataError, NotFoundError, StoreUnavailable, UnsafeError, UsageError
 from agentnn.records import Artifact
 from agentnn.stores.artifacts import CHUNK, checked_size, safe_path
 from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from urllib.parse import SplitResult
 
     from agentnn.settings import Settings
@@ -39,6 +39,21 @@ _LONGEST_LISTING = 64 << 20
 def is_kept_by_server(uri: str) -> bool:
     """Whether an address is one of a tracking server's artifacts."""
     return urlsplit(uri).scheme in ("mlflow-artifacts", "http", "https")
+
+
+def check_names(paths: Iterable[str], settings: Settings) -> None:
+    """Look whether the store can keep files of these names, before one is sent.
+
+    Raises:
+        UsageError: It is an MLflow server, which refuses a ``#`` and reads ``%41`` as ``A``.
+    """
+    if not is_kept_by_server(settings.tracking_uri):
+        return
+    for path in paths:
+        if "#" in path or unquote(path) != path:
+            raise UsageError(
+                f"an MLflow server can't keep a file of the name {path!r}", hint="rename the file, or use a database"
+            )
 
 
 def open_folder(uri: str, settings: Settings) -> ArtifactFolder:

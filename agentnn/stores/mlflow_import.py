@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote
 
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, UsageError
 from agentnn.stores.artifact_places import check_place
@@ -73,21 +72,6 @@ class MlflowImporter(MlflowWriter):
                 if key not in found.tags:
                     self._client.set_experiment_tag(found.experiment_id, key, value)
         return str(found.experiment_id)
-
-    def check_names(self, paths: Iterable[str]) -> None:
-        """Look whether the store can keep files of these names, before one is sent.
-
-        Raises:
-            UsageError: It is an MLflow server, which refuses a ``#`` and reads ``%41`` as ``A``.
-        """
-        if not is_kept_by_server(self._settings.tracking_uri):
-            return
-        for path in paths:
-            if "#" in path or unquote(path) != path:
-                raise UsageError(
-                    f"an MLflow server can't keep a file of the name {path!r}",
-                    hint="nothing was written; rename the file in its run and export again, or import into a database",
-                )
 
     def put_files(self, run_id: str, files: Iterable[tuple[str, Path]]) -> None:
         """Store files in a run under these paths, and read back whether they arrived.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, StoreUnavailable
 from agentnn.records import Metric
 from agentnn.stores.artifacts import local_folder
+from agentnn.stores.mlflow_artifacts import check_names
 from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, make_client
 from agentnn.stores.mlflow_schema import ensure_schema
@@ -154,10 +155,13 @@ class MlflowWriter:
             target: Its path in the run; the last part is the source's own name.
 
         Raises:
+            UsageError: An MLflow server can't keep a file of this name; its client would store it under another.
             StoreUnavailable: There is no room for it, or the server does not take it.
             CorruptDataError: What arrived is something else.
         """
         root = self._artifact_root(run_id)
+        if root is None:
+            check_names([target], self._settings)
         with self._call(UPLOAD_TIMEOUT_S):
             if root is not None:
                 _copy_whole(source, root, target)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agentnn.errors import AgentNNWarning, NotFoundError
 from agentnn.records import PARENT_TAG
+from agentnn.stores.mlflow_artifacts import check_names
 from agentnn.stores.mlflow_import import MlflowImporter
 from agentnn.stores.mlflow_writer import LONGEST_PARAM, LONGEST_TAG
 from agentnn.transfer.identity import RUN_ID_TAG, UNFINISHED_TAG, USER_TAG, imported_tags
@@ -75,6 +76,7 @@ def import_export(settings: Settings, source: Path, *, experiment: str | None = 
         StoreUnavailable: The store can't be written to; the next import goes on where this one ended.
     """
     with opened(source) as export:
+        check_names((path for run_id in export.runs for path, _ in export.artifacts(run_id)), settings)
         return _Import(MlflowImporter(settings), export, experiment).run()
 
 
@@ -91,7 +93,6 @@ class _Import:
 
     def run(self) -> list[ImportedRun]:
         """Make every run that is not there."""
-        self._writer.check_names(path for run_id in self._export.runs for path, _ in self._export.artifacts(run_id))
         return [self._run(run_id) for run_id in self._export.runs]
 
     def _run(self, first_id: str) -> ImportedRun:

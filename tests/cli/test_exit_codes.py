@@ -197,7 +197,7 @@ def test_many_of_one_name_are_not_all_listed(filled: Path):
     [
         ["-m", "sharpe", "-f", "params.lr = 'none'"],
         ["-m", "sharpe", "-e", "Default"],  # only a running one
-        ["-m", "loss", "-f", "run_name = 'cyd'"],  # only an infinite one
+        ["-m", "loss", "--mode", "max", "-f", "run_name = 'cyd'"],  # only an infinite one
     ],
     ids=" ".join,
 )

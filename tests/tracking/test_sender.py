@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+    from real_stores import MlflowServer
 
 
 def dead_process() -> str:
@@ -80,3 +81,20 @@ def test_a_store_that_stays_down_is_given_up_once_nobody_logs(monkeypatch: pytes
     run.end()
     wait_until(lambda: not is_sender_running(store), "the end of the sender", timeout=30)
     assert run.folder.journal.exists()
+
+
+def test_a_file_of_a_name_that_a_server_can_not_keep_is_put_aside_and_said(mlflow_server: MlflowServer, tmp_path: Path):
+    odd, plain = tmp_path / "a#b.txt", tmp_path / "c.txt"
+    for file in (odd, plain):
+        file.write_text("kept")
+    run = WaitingRun(mlflow_server.url, "odd names", process=dead_process())
+    run.log_artifact(odd)
+    run.log_artifact(plain)
+    run.end()
+
+    [found] = [one for one in synced(mlflow_server.url) if one.uuid == run.folder.uuid]
+    assert (found.status, found.refused, found.waiting) == ("FINISHED", 1, 0)
+    assert "a#b.txt" in (found.problem or "") + " ".join(found.refused_keys)
+    stored = MlflowClient(mlflow_server.url).list_artifacts(found.run_id)
+    assert [one.path for one in stored] == ["c.txt"]
+    assert odd.read_text() == "kept"
