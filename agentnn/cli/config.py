@@ -42,7 +42,8 @@ def validate(ctx: typer.Context, config: ConfigArgument, output: OutputOption = 
 
     record = ConfigurationManager(config, overrides_behind(config, ctx)).record
     emit(config_view(record), output)
-    overrides = f" with {len(record.overrides)} overrides" if record.overrides else ""
+    number = len(record.overrides)
+    overrides = f" with {number} override{'' if number == 1 else 's'}" if number else ""
     note(f"{record.files[0]}{overrides} is valid: {record.hash[:12]}")
 
 
