@@ -19,6 +19,7 @@ from agentnn import ModelManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 ROUNDS = 2
 KILLS_ANYWHERE = 10
@@ -40,11 +41,8 @@ WRITES = ("set_tag", "set_alias", "delete_tag")
 
 def promote(order):
     with ModelManager(order["uri"]) as manager:
-        go, ready = order.get("go"), False
-        if go:  # begin together, with everything opened
-            manager.model_history("net")
-            while not os.path.exists(go):
-                time.sleep(0.01)
+        if order.get("together"):
+            wait_before_the_claim(order["together"], order["promoters"])
         die_at = order.get("die_at")
         if die_at is not None:
             kill_at(*die_at)
@@ -53,6 +51,16 @@ def promote(order):
             return {"code": 0, "version": done.version, "moved": done.moved}
         except AgentNNError as error:
             return {"code": error.exit_code, "message": error.message}
+
+def wait_before_the_claim(folder, promoters):
+    # Nobody claims before everybody has read where the alias is: what is decided later is no race.
+    def wrapped(self, *arguments, _call=RegistryWriter.set_tag):
+        open(os.path.join(folder, str(os.getpid())), "w").close()
+        deadline = time.monotonic() + 120
+        while len(os.listdir(folder)) < promoters and time.monotonic() < deadline:
+            time.sleep(0.005)
+        _call(self, *arguments)
+    RegistryWriter.set_tag = wrapped
 
 def kill_at(number, before):
     count = [0]
@@ -82,9 +90,6 @@ print("ready", flush=True)
 for line in sys.stdin:
     orders = json.loads(line)
     children = [fork(order) for order in orders]
-    if orders[0].get("go"):
-        time.sleep(orders[0]["open_s"])
-        open(orders[0]["go"], "w").close()
     answers = []
     for order, (pid, reading) in zip(orders, children):
         if order.get("kill_after") is not None:
@@ -157,16 +162,17 @@ def claims(client: MlflowClient) -> list[str]:
 
 @pytest.mark.parametrize(("kind", "promoters"), [("sqlite", 8), ("server", 8), ("postgresql", 3), ("mlruns", 4)])
 def test_of_those_that_promote_at_once_exactly_one_wins_and_the_others_are_told_who(
-    kind: str, promoters: int, make_store: Callable[[str], str], forker: Forker, tmp_path
+    kind: str, promoters: int, make_store: Callable[[str], str], forker: Forker, tmp_path: Path
 ):
     uri = make_store(kind)
     client = registered(uri, promoters + 1)
     champion = 1
     for number in range(ROUNDS):
         versions = [one for one in range(1, promoters + 2) if one != champion]
-        answers = forker.run(
-            *({"uri": uri, "version": one, "go": str(tmp_path / f"go{number}"), "open_s": 1.0} for one in versions)
-        )
+        together = tmp_path / f"round{number}"
+        together.mkdir()
+        common = {"uri": uri, "together": str(together), "promoters": promoters}
+        answers = forker.run(*({**common, "version": one} for one in versions))
         winners = [answer["version"] for answer in answers if answer["code"] == 0]
         assert [answer for answer in answers if answer["code"] not in (0, 6)] == []
         assert len(winners) == 1, answers

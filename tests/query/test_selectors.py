@@ -197,13 +197,13 @@ class TestLastAndBest:
     @pytest.mark.parametrize(
         ("text", "parsed"),
         [
-            ("@best:m", ("m", "max")), ("@best:m:max", ("m", "max")), ("@best:m:min", ("m", "min")),
-            ("@best:a:b", ("a:b", "max")), ("@best:a:b:min", ("a:b", "min")), ("@best:min", ("min", "max")),
+            ("@best:m", ("m", None)), ("@best:m:max", ("m", "max")), ("@best:m:min", ("m", "min")),
+            ("@best:a:b", ("a:b", None)), ("@best:a:b:min", ("a:b", "min")), ("@best:min", ("min", None)),
             ("@best:a:min:max", ("a:min", "max")), ("@best:Sharpe ratio/x:min", ("Sharpe ratio/x", "min")),
-            ("@best::min", (":min", "max")),
+            ("@best::min", (":min", None)),
         ],
     )  # fmt: skip
-    def test_metric_and_mode_are_taken_apart(self, text: str, parsed: tuple[str, str]) -> None:
+    def test_metric_and_mode_are_taken_apart(self, text: str, parsed: tuple[str, str | None]) -> None:
         assert parse_best(text) == parsed
 
     def test_best_looks_in_the_experiment_only(self, manager: ModelManager) -> None:
