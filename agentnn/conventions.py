@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Direction = Literal["max", "min"]
 DIRECTIONS: tuple[Direction, ...] = ("max", "min")
 
-_SMALLER_IS_USUALLY_BETTER = re.compile(r"loss|err(?:or)?(?![a-z])|drawdown|rmse|mse|mae|mape", re.IGNORECASE)
+_SMALLER_IS_USUALLY_BETTER = ("loss", "drawdown", "mse", "mae", "mape")
+_ERROR = r"err(?:or)?(?![a-z])"
 _FILES = (("agentnn.toml", ("metrics",)), ("pyproject.toml", ("tool", "agentnn", "metrics")))
 
 
@@ -76,7 +77,8 @@ class MetricConventions(NamedTuple):
 
 def sounds_like_less_is_better(metric: str) -> bool:
     """Whether a metric's name says loss, error or drawdown."""
-    return _SMALLER_IS_USUALLY_BETTER.search(metric) is not None
+    name = metric.lower()
+    return any(word in name for word in _SMALLER_IS_USUALLY_BETTER) or ("err" in name and bool(re.search(_ERROR, name)))
 
 
 def load_conventions(directory: Path | None = None) -> MetricConventions:
@@ -101,7 +103,7 @@ def _read_table(file: Path, place: tuple[str, ...]) -> Mapping[str, Any] | None:
     text = ""
     with suppress(OSError, UnicodeDecodeError):  # not there, or not for us
         text = file.read_text(encoding="utf-8")
-    if "metrics" not in text or (file.name == "pyproject.toml" and "agentnn" not in text):
+    if "metrics" not in text or (file.name == "pyproject.toml" and "tool.agentnn" not in text):
         return None
     import tomllib  # most projects have nothing to read
 

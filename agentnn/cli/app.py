@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,8 +16,8 @@ import typer
 from typer.exceptions import TyperException
 
 from agentnn import __version__
-from agentnn.cli import experiment, model, quickstart, run
-from agentnn.cli.command_tree import needed_part
+from agentnn.cli import quickstart
+from agentnn.cli.command_tree import GROUPS, needed_groups, needed_part
 from agentnn.cli.completion import mend_bash_words
 from agentnn.cli.render import ReaderGone
 from agentnn.cli.text import visible
@@ -38,10 +39,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(experiment.app, name="experiment")
-app.add_typer(run.app, name="run")
-app.add_typer(model.app, name="model")
 app.command("quickstart")(quickstart.quickstart)
+
+
+def load_groups(words: Sequence[str] = ()) -> typer.Typer:
+    """The root with the groups that a command line needs; with all of them where it names none."""
+    there = {group.name for group in app.registered_groups}
+    for name in needed_groups(words, [command.name or "" for command in app.registered_commands]):
+        if name not in there:
+            app.add_typer(import_module(f"agentnn.cli.{name}").app, name=name)
+    app.registered_groups.sort(key=lambda group: GROUPS.index(group.name or ""))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -106,7 +114,7 @@ def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None
         The exit code.
     """
     debug = "--debug" in _before_the_group(arguments)
-    command = typer.main.get_command(needed_part(app, arguments))
+    command = typer.main.get_command(needed_part(load_groups(arguments), arguments))
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         warnings.simplefilter("always", AgentNNWarning)
@@ -167,8 +175,7 @@ def _usage_hint(error: Exception, arguments: Sequence[str]) -> str:
 
 
 def _before_the_group(arguments: Sequence[str]) -> list[str]:
-    groups = {group.name for group in app.registered_groups}
-    return list(itertools.takewhile(lambda word: word not in groups, arguments))
+    return list(itertools.takewhile(lambda word: word not in GROUPS, arguments))
 
 
 def _one_line(text: str) -> str:

@@ -45,9 +45,9 @@ _CLOUDS = ("s3", "gs", "r2", "b2", "wasbs", "abfss")
 _SERVERS = ("http", "https")
 _PORTS = {"http": 80, "https": 443}
 _SYSTEM = ("etc", "proc", "sys", "dev", "boot", "run", "bin", "sbin", "lib", "lib32", "lib64")
-_LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1")
-_OWNER = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{3,255}")
-_OWNED = re.compile(r"(?:m-)?[0-9a-f]{32}")
+_LOOPBACK = r"localhost|127(?:\.\d+){3}|::1"
+_OWNER = r"[0-9A-Za-z][0-9A-Za-z_-]{3,255}"
+_OWNED = r"(?:m-)?[0-9a-f]{32}"
 _FOLDER = "artifacts"
 
 
@@ -97,7 +97,7 @@ def check_place(uri: str | None, owner: str, location: str | None, settings: Set
     if _is_declared(address, settings):
         return
     _check_host(uri, settings, is_bound=location is not None)
-    if not _OWNER.fullmatch(owner) or address.parts[-2:] != (owner, _FOLDER):
+    if not re.fullmatch(_OWNER, owner) or address.parts[-2:] != (owner, _FOLDER):
         raise _refused(uri, f"does not end with {owner}/{_FOLDER}, as MLflow's do")
     if location is not None:
         _check_location(uri, location)
@@ -122,7 +122,7 @@ def check_model_place(uri: str, settings: Settings) -> None:
         return
     _check_host(uri, settings, is_bound=True)
     pairs = zip(address.parts, address.parts[1:], strict=False)
-    if not any(_OWNED.fullmatch(owner) and folder == _FOLDER for owner, folder in pairs):
+    if not any(re.fullmatch(_OWNED, owner) and folder == _FOLDER for owner, folder in pairs):
         raise _refused(uri, "is in no folder of artifacts that MLflow made")
 
 
@@ -131,7 +131,7 @@ def _check_host(uri: str, settings: Settings, *, is_bound: bool) -> None:
     has_server = tracking.scheme in _SERVERS
     folder = local_folder(uri)
     if folder is not None:
-        if has_server and not _LOOPBACK.fullmatch(tracking.hostname or ""):
+        if has_server and not re.fullmatch(_LOOPBACK, tracking.hostname or ""):
             raise _refused(uri, "is a folder of this machine, and the tracking server is another one")
         if _is_system(folder):
             raise _refused(uri, "is in a system folder")

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentnn.cli.app import app, run_command
+from agentnn.cli.app import load_groups, run_command
 from agentnn.cli.command_tree import needed_part
 
 if TYPE_CHECKING:
     import typer
 
+app = load_groups()
 EVERY = [
     (group.name or "", command.name or "")
     for group in app.registered_groups
