@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from agentnn.query.selection import BestRun, Verdict
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
     from agentnn.sdk.config_manager import ConfigurationManager
+    from agentnn.sdk.enhanced_logging import EnhancedMLflowLogger
+    from agentnn.sdk.experiment_organizer import ExperimentOrganizer
     from agentnn.sdk.experiment_tracking import ExperimentTracker
     from agentnn.sdk.mlflow_logger import MLflowLogger
     from agentnn.sdk.mlflow_manager import MLflowManager
@@ -32,7 +34,9 @@ __all__ = [
     "BestRun",
     "Comparison",
     "ConfigurationManager",
+    "EnhancedMLflowLogger",
     "Experiment",
+    "ExperimentOrganizer",
     "ExperimentTracker",
     "MLflowLogger",
     "MLflowManager",
@@ -54,6 +58,8 @@ _HOMES = {
     "agentnn.query.selection": ("BestRun", "Verdict"),
     "agentnn.records": ("Artifact", "Experiment", "Metric", "ModelVersion", "RegisteredModel", "Run"),
     "agentnn.sdk.config_manager": ("ConfigurationManager",),
+    "agentnn.sdk.enhanced_logging": ("EnhancedMLflowLogger",),
+    "agentnn.sdk.experiment_organizer": ("ExperimentOrganizer",),
     "agentnn.sdk.experiment_tracking": ("ExperimentTracker",),
     "agentnn.sdk.mlflow_logger": ("MLflowLogger",),
     "agentnn.sdk.mlflow_manager": ("MLflowManager",),

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.dates import num2date
 
 from agentnn.tracking.backtests.equity_curve import EquityCurve
-from agentnn.tracking.backtests.figures import equity_and_drawdown
+from agentnn.tracking.figures.equity import equity_and_drawdown
 
 DATES = tuple(datetime(2024, 1, day) for day in range(1, 5))  # noqa: DTZ001
 
@@ -63,7 +63,7 @@ def test_no_window_system_is_chosen_and_matplotlib_is_loaded_only_to_draw() -> N
     code = (
         "import sys\n"
         "from agentnn.tracking.backtests.equity_curve import EquityCurve\n"
-        "from agentnn.tracking.backtests.figures import equity_and_drawdown\n"
+        "from agentnn.tracking.figures.equity import equity_and_drawdown\n"
         "before = 'matplotlib' in sys.modules\n"
         "equity_and_drawdown(EquityCurve((1.0, 2.0)))\n"
         "print(before, 'matplotlib.pyplot' in sys.modules)\n"

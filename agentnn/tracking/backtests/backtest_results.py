@@ -203,7 +203,7 @@ def _csv(columns: Mapping[str, list[Any]]) -> str:
 def _figure(portfolio: PortfolioValues | None) -> Figure | None:
     if portfolio is None or len(portfolio.curve.values) < 2:
         return None
-    from agentnn.tracking.backtests.figures import equity_and_drawdown
+    from agentnn.tracking.figures.equity import equity_and_drawdown
 
     return equity_and_drawdown(portfolio.curve)
 

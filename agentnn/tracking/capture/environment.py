@@ -109,7 +109,7 @@ def read_environment(redactor: Redactor) -> Environment:
 
 def _packages() -> dict[str, str]:
     """Names and versions alone: where a package came from may name a token."""
-    found = {}
+    found: dict[str, str] = {}
     for one in importlib.metadata.distributions():
         with suppress(KeyError, TypeError, ValueError):  # a half-removed package has no metadata
             name, version = one.metadata["Name"], one.version

@@ -96,7 +96,12 @@ class Git:
             start_new_session=True,  # so that what git has started ends with it
         )
         is_late = threading.Event()
-        timer = threading.Timer(left, lambda: (is_late.set(), _kill(process)))
+
+        def give_up() -> None:
+            is_late.set()
+            _kill(process)
+
+        timer = threading.Timer(left, give_up)
         timer.daemon = True
         timer.start()
         try:
@@ -175,7 +180,14 @@ def read_diff(folder: Path, *, timeout_s: float = TIMEOUT_S, most_bytes: int = M
         GitFailed: git took too long, or there is no commit yet.
     """
     left_out = [f":(top,exclude,icase,glob)**/{name}" for name in (*_SECRET_FILES, *_MORE_SECRET_FILES)]
-    options = ("--no-color", "--no-ext-diff", "--no-textconv", "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/")
+    options = (
+        "--no-color",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--submodule=short",
+        "--src-prefix=a/",
+        "--dst-prefix=b/",
+    )
     return Git(folder, timeout_s).ask("diff", "HEAD", *options, "--", ":(top)", *left_out, most_bytes=most_bytes)
 
 

@@ -65,7 +65,12 @@ class ModelSummary:
         """The layers as a table, and the sums."""
         head = ("layer", "type", "parameters", "trainable")
         rows = [
-            (f"{'  ' * one.depth}{one.name.rpartition('.')[2] or self.kind}", one.kind, f"{one.parameters:,}", f"{one.trainable:,}")
+            (
+                f"{'  ' * one.depth}{one.name.rpartition('.')[2] or self.kind}",
+                one.kind,
+                f"{one.parameters:,}",
+                f"{one.trainable:,}",
+            )
             for one in self.layers
         ]
         widths = [max(len(row[column]) for row in (head, *rows)) for column in range(4)]
@@ -100,7 +105,7 @@ def summarise(model: Any) -> ModelSummary:
         layers=tuple(layers[:_MOST_LAYERS]),
         parameters=sum(layer.parameters for layer in layers),
         trainable=sum(layer.trainable for layer in layers),
-        bytes=sum(_size(one) * one.element_size() for one in held.values()),
+        bytes=sum(size * one.element_size() for one in held.values() if (size := _size(one))),
         left_out=max(0, len(layers) - _MOST_LAYERS),
     )
 

@@ -1,8 +1,8 @@
 """Striking secrets out of what is recorded of the code and the command line.
 
-Nobody can tell a secret from other text for certain. What is struck out: values whose name sounds like a secret,
-passwords in URIs, texts of the shape of known tokens and keys, long random text, and whatever a secret-sounding variable
-of the environment holds. Where in doubt it is struck out. What a secret neither sounds nor looks like stays.
+Nobody can tell a secret from other text for certain. Struck out are: values whose name sounds like a secret, passwords
+in URIs, text of the shape of known tokens and keys, long random text, and whatever a secret-sounding variable of the
+environment holds; where in doubt, too. A secret that neither is named nor looks like one stays.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentnn.config.secrecy import MASK, sounds_secret
 from agentnn.settings import redact
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 _NAMES = (
     r"(?:[\w.\-]*(?:password|passwd|passphrase|secret|credential|api[_\-]?key|access[_\-]?key|private[_\-]?key)[\w.\-]*"
     r"|(?:[\w.\-]*[_.\-])?(?:pwd|pass|pw|token|auth|authorization|cookie|dsn|pat)(?:[_\-]?\d+)?"
-    r"|[a-zA-Z]\w*(?:Token|Pwd|Auth|Key))"
+    r"|(?-i:[a-zA-Z]\w*[a-z](?:Token|Pwd|Auth|Key)))"
 )
 _ASSIGNED = re.compile(
     rf"(?P<name>(?<![\w.\-]){_NAMES}[\"'\])]*\s*)(?P<sign>=>|:=|[=:,])(?!=)(?P<value>\s*\S.*)", re.IGNORECASE
@@ -47,7 +50,9 @@ _OPTION_WORDS = re.compile(
     r"signature|sig|sas|dsn|login|user|username|cert|url|uri)(?:$|[-_.\d])",
     re.IGNORECASE,
 )
-_HARMLESS = re.compile(r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|true|false|yes|no|on|off|null|none", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|true|false|yes|no|on|off|null|none", re.IGNORECASE
+)
 _WORD = re.compile(r"[A-Za-z][A-Za-z_.\-]{0,31}\d{0,3}|\[?[\d.,\s+\-eE]+\]?")
 
 
@@ -80,7 +85,7 @@ class Redactor:
         return _SHAPES.sub(MASK, redact(text, self._secrets))
 
     def arguments(self, arguments: Sequence[str]) -> list[str]:
-        """The arguments of a command line, by what may be shown: options, numbers, files that are there, plain words."""
+        """The arguments of a command line that may be shown: options, numbers, paths that are there, plain words."""
         shown, option = [], ""
         for argument in arguments:
             if argument.startswith("-") and not _HARMLESS.fullmatch(argument):

@@ -1,0 +1,361 @@
+"""``ExperimentOrganizer``: runs named and tagged after one configuration, and studies as families of runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import string
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Literal
+
+from agentnn.errors import AgentNNError, UsageError
+from agentnn.tracking.capture.recording import config_record
+from agentnn.tracking.run_context import current_run
+from agentnn.tracking.starting import start_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from agentnn.query.selection import Mode
+    from agentnn.tracking.active_run import ActiveRun
+
+NAME_PATTERN = "{model_type}-{time:%Y%m%d-%H%M%S}"
+ROLE_TAG = "agentnn.role"
+"""``study`` or ``trial``."""
+
+TRIAL_NUMBER_TAG = "agentnn.trial.number"
+TRIAL_STATE_TAG = "agentnn.trial.state"
+BEST_TRIAL_TAG = "agentnn.study.best_trial"
+BEST_RUN_TAG = "agentnn.study.best_run_id"
+BEST_PARAMS_TAG = "agentnn.study.best_params"
+OBJECTIVE_TAG = "agentnn.study.objective"
+
+TrialState = Literal["complete", "pruned", "failed"]
+_STATES: tuple[TrialState, ...] = ("complete", "pruned", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """How a trial of a study has ended.
+
+    Attributes:
+        number: The trial's number, from 0.
+        run_id: Its run; ``None`` while the store has not answered.
+        value: What it is judged by; ``None`` where it came to none.
+        params: What was tried.
+        state: ``complete``, ``pruned`` or ``failed``.
+    """
+
+    number: int
+    run_id: str | None
+    value: float | None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    state: TrialState = "complete"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        value = self.value if self.value is not None and math.isfinite(self.value) else None
+        return {
+            "number": self.number,
+            "run_id": self.run_id,
+            "value": value,
+            "params": dict(self.params),
+            "state": self.state,
+        }
+
+
+class ExperimentOrganizer:
+    """Starts the runs of one configuration, so that they can be found again.
+
+    Names follow a pattern of ``{experiment}``, ``{model_type}``, ``{type}``, ``{stage}``, ``{version}``, ``{dataset}``,
+    ``{git}`` (seven digits of the commit) and ``{time}``; what is not known is left out with the sign before it. Tags
+    are those of ``experiment.tags``, and ``experiment_type``, ``stage``, ``model_type``, ``model_version``,
+    ``dataset``, ``dataset_version``, ``git_commit`` and ``git_branch`` as far as the configuration says them itself: a
+    default is no statement about a run.
+
+    Args:
+        config: What ``ConfigurationManager.get_config()`` gives, or a mapping with the same sections.
+        name_pattern: Of the names of runs; ``experiment.run_name`` of the configuration without one, and otherwise
+            ``{model_type}-{time:%Y%m%d-%H%M%S}``.
+        tags: More tags, which go before those of the configuration.
+        tracking_uri: The store; ``tracking.uri`` of the configuration, or as the settings say, without one.
+
+    Raises:
+        UsageError: The configuration is no mapping, or the pattern names what is not known.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        name_pattern: str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        tracking_uri: str | Path | None = None,
+    ) -> None:
+        if not isinstance(config, Mapping):
+            raise UsageError(
+                f"a {type(config).__name__} is no configuration", hint="ConfigurationManager(path).get_config()"
+            )
+        self.config = config
+        self._more_tags = dict(tags or {})
+        self._shown = config_record(config).values  # tags and names hold no secret
+        self._tracking_uri = tracking_uri or (config["tracking"]["uri"] if self._said("tracking", "uri") else None)
+        self._strict = bool(self._said("tracking", "strict"))
+        self._results: list[TrialResult] = []
+        self.name_pattern = name_pattern or self._said("experiment", "run_name") or NAME_PATTERN
+        self.run_name()  # a wrong pattern is said now, and not after an hour of reading data
+
+    @property
+    def experiment_name(self) -> str | None:
+        """The experiment; ``None`` for that of the environment, or ``Default``."""
+        name = self._said("experiment", "name")
+        return None if name is None else str(name)
+
+    @property
+    def metric(self) -> str:
+        """What trials are judged by."""
+        return str(self._said("hpo", "metric") or "val_loss")
+
+    @property
+    def mode(self) -> Mode:
+        """Whether its smallest or greatest value is best."""
+        return "max" if self._said("hpo", "mode") == "max" else "min"
+
+    @cached_property
+    def tags(self) -> dict[str, Any]:
+        """The tags that every run starts with."""
+        derived = {
+            "experiment_type": self._said("experiment", "type"),
+            "stage": self._said("experiment", "stage"),
+            "model_type": self._said("model", "family"),
+            "model_version": self._said("experiment", "version"),
+            "dataset": self._data_set(),
+            "dataset_version": self._said("data", "version"),
+            **self._code,
+        }
+        known = {name: value for name, value in derived.items() if value is not None}
+        return {**known, **(self._said("experiment", "tags") or {}), **self._more_tags}
+
+    def run_name(self) -> str:
+        """A name for a run that starts now."""
+        values = {
+            "experiment": self.experiment_name,
+            "model_type": self.tags.get("model_type") or "run",
+            "type": self.tags.get("experiment_type"),
+            "stage": self.tags.get("stage"),
+            "version": self.tags.get("model_version"),
+            "dataset": self.tags.get("dataset"),
+            "git": str(self.tags.get("git_commit") or "")[:7] or None,
+            "time": datetime.now().astimezone(),
+        }
+        return _filled(self.name_pattern, values)
+
+    def start_run(
+        self,
+        run_name: str | None = None,
+        *,
+        tags: Mapping[str, Any] | None = None,
+        nested: bool = False,
+    ) -> ActiveRun:
+        """Start a run of the experiment, and make it the current one.
+
+        Args:
+            run_name: The run's name, as it is; by the pattern without one.
+            tags: More tags, which go before all others.
+            nested: Whether it is a child of the run that is open.
+
+        Returns:
+            The run, a context manager.
+
+        Raises:
+            ConflictError: A run is open, and ``nested`` was not asked for; or the experiment is deleted.
+        """
+        return self._start(run_name or self.run_name(), tags or {}, nested=nested)
+
+    def start_study(self, name: str | None = None, *, tags: Mapping[str, Any] | None = None) -> ActiveRun:
+        """Start the run that the trials of a study are children of.
+
+        Args:
+            name: The study's name; ``hpo.study_name``, or by the pattern, without one.
+            tags: More tags.
+
+        Returns:
+            The run, a context manager; :meth:`finish_study` notes the best trial in it.
+
+        Raises:
+            ConflictError: A run is open.
+        """
+        self._results = []
+        role = {ROLE_TAG: "study", OBJECTIVE_TAG: f"{self.mode} {self.metric}"}
+        return self._start(name or self._said("hpo", "study_name") or self.run_name(), {**role, **(tags or {})})
+
+    def start_trial(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        *,
+        parent_run_id: str | None = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> ActiveRun:
+        """Start a trial as a child of the study that is open: in this process, or in the one that started this one.
+
+        Args:
+            number: The trial's number, from 0.
+            params: What is tried; logged as params.
+            parent_run_id: The study's run, where it was started on another machine.
+            tags: More tags.
+
+        Returns:
+            The run, a context manager; :meth:`finish_trial` ends it with its value.
+
+        Raises:
+            UsageError: No study is open, and ``parent_run_id`` was not given.
+        """
+        if parent_run_id is None and current_run() is None:
+            raise UsageError("no study is open that this could be a trial of", hint="start_study(), or parent_run_id=")
+        role = {ROLE_TAG: "trial", TRIAL_NUMBER_TAG: number}
+        run = self._start(
+            f"trial-{number:04d}", {**role, **(tags or {})}, nested=parent_run_id is None, parent_run_id=parent_run_id
+        )
+        run.log_params(params)
+        return run
+
+    def finish_trial(
+        self,
+        run: ActiveRun,
+        number: int,
+        params: Mapping[str, Any],
+        value: float | None = None,
+        *,
+        state: TrialState = "complete",
+        reason: str = "",
+    ) -> TrialResult:
+        """End a trial: FAILED where it failed, otherwise FINISHED.
+
+        Args:
+            run: What :meth:`start_trial` gave.
+            number: The trial's number.
+            params: What was tried.
+            value: What it is judged by, logged under the name of the study's metric.
+            state: ``complete``, ``pruned`` or ``failed``.
+            reason: Why it was pruned or failed, in one line.
+
+        Returns:
+            The result, for :meth:`finish_study`.
+        """
+        if state not in _STATES:
+            raise UsageError(f"a trial can't be {state!r}", hint=f"one of {', '.join(_STATES)}")
+        run.set_tag(TRIAL_STATE_TAG, state)
+        if value is not None:
+            run.log_metric(self.metric, value)
+        run.end("FAILED" if state == "failed" else "FINISHED", reason)
+        result = TrialResult(number, _run_id_of(run), None if value is None else float(value), dict(params), state)
+        self._results.append(result)
+        return result
+
+    def finish_study(
+        self, study: ActiveRun, results: Iterable[TrialResult] | None = None, *, best: TrialResult | None = None
+    ) -> TrialResult | None:
+        """Note the best trial in the study's run, and how many there were; the run stays open.
+
+        Tags name its number, its run and its params, and the metric ``best_<metric>`` is its value. They may be noted
+        again, once the study has gone on.
+
+        Args:
+            study: What :meth:`start_study` gave.
+            results: All trials; those that were finished by this object without them.
+            best: The best trial, where another order than that of ``hpo.mode`` decides.
+
+        Returns:
+            The best trial; ``None`` where no complete one has a finite value.
+        """
+        trials = list(self._results if results is None else results)
+        best = best or _best_of(trials, self.mode)
+        states = Counter[str](one.state for one in trials)
+        study.log_metrics({"trials": len(trials), **{f"trials_{state}": states[state] for state in _STATES}})
+        if best is None:
+            return None
+        tags = {BEST_TRIAL_TAG: best.number, BEST_PARAMS_TAG: json.dumps(dict(best.params), default=str)}
+        study.set_tags({**tags, BEST_RUN_TAG: best.run_id} if best.run_id else tags)
+        if best.value is not None:
+            study.log_metric(f"best_{self.metric}", best.value)
+        return best
+
+    def _start(
+        self, name: str, tags: Mapping[str, Any], *, nested: bool = False, parent_run_id: str | None = None
+    ) -> ActiveRun:
+        is_inside = nested and current_run() is not None
+        return start_run(
+            name,
+            experiment=self.experiment_name,
+            nested=nested,
+            parent_run_id=parent_run_id,
+            tags={**self.tags, **tags},
+            description=self._said("experiment", "description"),
+            tracking_uri=None if is_inside else self._tracking_uri,  # a child goes where its parent is
+            strict=self._strict,
+        )
+
+    def _said(self, section: str, key: str) -> Any:
+        """A value that the configuration gives itself; ``None`` for a default, and where there is none."""
+        found = self.config.get(section)
+        if not isinstance(found, Mapping) or key not in getattr(found, "model_fields_set", found):
+            return None
+        return self._shown[section][key]
+
+    def _data_set(self) -> str | None:
+        path = self._said("data", "path")
+        name = self._said("data", "name") or (PurePath(str(path)).stem if path else self._said("data", "series"))
+        return None if name is None else str(name)
+
+    @cached_property
+    def _code(self) -> dict[str, str | None]:
+        from agentnn.tracking.capture.git import read_commit
+
+        commit, branch = read_commit()
+        return {"git_commit": commit, "git_branch": branch}
+
+
+def _filled(pattern: str, values: Mapping[str, Any]) -> str:
+    """A pattern with its values; a missing one goes with the signs before it.
+
+    Raises:
+        UsageError: The pattern is malformed or names another value.
+    """
+    known = ", ".join(f"{{{name}}}" for name in values)
+    text = ""
+    try:
+        for literal, name, form, conversion in string.Formatter().parse(pattern):
+            is_missing = name is not None and name in values and values[name] is None
+            text += literal.rstrip("-_./ ") if is_missing else literal
+            if name is not None and not is_missing:
+                value = values[name]  # a plain name: no attribute or item of a value can be reached
+                text += format(str(value) if conversion else value, form or "")
+    except (KeyError, ValueError) as error:
+        raise UsageError(
+            f"the pattern of run names {pattern!r} can't be filled in: {error}", hint=f"it may hold {known}"
+        ) from error
+    return text.strip("-_./ ") or f"run-{values['time']:%Y%m%d-%H%M%S}"
+
+
+def _run_id_of(run: ActiveRun) -> str | None:
+    try:
+        return run.run_id
+    except AgentNNError:  # the store is down; what was logged waits
+        return None
+
+
+def _best_of(trials: Iterable[TrialResult], mode: Mode) -> TrialResult | None:
+    sign = 1 if mode == "min" else -1
+    found = [
+        (sign * one.value, one.number, one)
+        for one in trials
+        if one.state == "complete" and one.value is not None and math.isfinite(one.value)
+    ]
+    return min(found, key=lambda entry: entry[:2])[2] if found else None
