@@ -88,7 +88,7 @@ class EnhancedMLflowLogger:
 
         The command line, the changes and the address of the repository are recorded without what looks like a secret;
         of the environment only variables on a list are recorded, which concern threads and devices. git and
-        ``nvidia-smi`` are asked within 15 seconds together, and usually within a tenth.
+        ``nvidia-smi`` are asked within half a minute at the worst, and usually within a tenth.
 
         Args:
             diff: Whether the changes since the commit are recorded too.
