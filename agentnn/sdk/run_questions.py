@@ -184,8 +184,7 @@ class RunQuestions(StoreAccess):
 
     def get_metric_histories(self, run: str, *, experiment: Experiments = None) -> dict[str, list[Metric]]:
         """The history of every metric of a run, by the metric's name."""
-        found = self.get_run(run, experiment=experiment)
-        return {key: self._store.metric_history(found.run_id, key) for key in sorted(found.metrics)}
+        return self._histories_of(self.get_run(run, experiment=experiment))
 
     def list_artifacts(self, run: str, path: str = "", *, experiment: Experiments = None) -> list[Artifact]:
         """The files and folders directly under a path of a run; the models that it logged are among them.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agentnn.query.progress import RunProgress
-    from agentnn.records import Metric, Run
+    from agentnn.records import Run
 
 _SHARE = 10
 """Looking takes at most a tenth of the time, however large the histories are."""
@@ -55,6 +55,3 @@ class RunWatching(StoreAccess):
             return [self._find_run(run, scope)]
         running = Comparison(Field("attribute", "status"), "=", "RUNNING")
         return list(self._store.search_runs(scope._replace(filter=running)))
-
-    def _histories_of(self, run: Run) -> dict[str, list[Metric]]:
-        return {key: self._store.metric_history(run.run_id, key) for key in sorted(run.metrics)}

@@ -11,7 +11,7 @@ from agentnn.conventions import MetricConventions, load_conventions, sounds_like
 from agentnn.errors import AgentNNWarning, NotFoundError, UsageError
 from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import find_experiment, find_run
-from agentnn.records import Experiment, Run
+from agentnn.records import Experiment, Metric, Run
 from agentnn.settings import Settings
 from agentnn.stores.base import open_registry, open_store
 
@@ -102,6 +102,10 @@ class StoreAccess:
     def _find_run(self, selector: str, scope: RunQuery = _EVERYWHERE) -> Run:
         """The one run that a selector names."""
         return find_run(selector, self._store, lambda: self._registry, scope, self.default_mode)
+
+    def _histories_of(self, run: Run) -> dict[str, list[Metric]]:
+        """The history of every metric of a run, by the metric's name."""
+        return {key: self._store.metric_history(run.run_id, key) for key in sorted(run.metrics)}
 
     def _scope(self, experiment: Experiments, filter_text: str | None, view: View) -> RunQuery:
         """The runs that a question is about: those of the experiments named here, or else by the environment."""
