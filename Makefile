@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist worksteal
 
+# The tests start thousands of processes; without compiled files each would compile agentnn again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: quickstart test check bench bench-full bench-writing readme clean
 
 quickstart: $(VENV)/.installed
