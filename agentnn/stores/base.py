@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agentnn.errors import AgentNNWarning, StoreUnavailable, UsageError
 from agentnn.settings import holds_runs, redact
-from agentnn.stores.artifact_places import local_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import Best, BestQuery
@@ -23,6 +22,14 @@ if TYPE_CHECKING:
 _MLFLOW_SCHEMES = ("http", "https", "file", "databricks", "databricks-uc", "uc")
 _BARE_SCHEMES = ("databricks", "databricks-uc", "uc")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+class History(NamedTuple):
+    """A metric of a run: its values by (step, timestamp), at least one."""
+
+    run_id: str
+    key: str
+    points: list[Metric]
 
 
 class TrackingStore(Protocol):
@@ -51,6 +58,13 @@ class TrackingStore(Protocol):
 
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
         """Every logged value of a metric, by (step, timestamp); empty when there is none."""
+
+    def metric_histories(self, runs: Sequence[Run], keys: Collection[str] | None = None) -> Iterator[History]:
+        """The values of some metrics of some runs, or of all their metrics, each as :meth:`metric_history` gives them.
+
+        They come one history after the other, run by run, by the metric's name; few questions are asked of the store,
+        and memory grows with the longest history, not with their number.
+        """
 
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """The files and folders directly under a path of the run, sorted by path."""
@@ -142,6 +156,8 @@ def _checked(uri: str) -> str:
             return uri
         return _checked_folder(uri, Path(uri))
     if uri.startswith("file:"):
+        from agentnn.stores.artifact_places import local_folder
+
         return _checked_folder(uri, local_folder(uri) or Path(uri))
     dialect = scheme.lower().partition("+")[0]
     if dialect in _DATABASES or dialect in _MLFLOW_SCHEMES or _is_plugin(scheme):

@@ -12,6 +12,7 @@ from agentnn.query.runs import RunQuery
 from agentnn.query.selection import Best, aggregate_history, rank
 from agentnn.records import PARENT_TAG, Artifact, DatasetInput, Experiment, Metric, ModelVersion, RegisteredModel, Run
 from agentnn.stores.artifact_files import RunFiles, RunSources, Source
+from agentnn.stores.base import History
 from agentnn.stores.destination import check_sqlite_path
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.mlflow_calls import mlflow_call
@@ -19,7 +20,7 @@ from agentnn.stores.sql_where import LARGEST
 from agentnn.stores.sqlite_file import ReadOnlyDatabase, schema_revision, sqlite_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlflow import MlflowClient
@@ -33,6 +34,9 @@ _PAGE = 1000
 _NO_SUCH_ENDPOINT = ("error code 404", "ENDPOINT_NOT_FOUND")
 _RUNS_IN_A_FILTER = 50
 """Ids in one request, which MLflow sends as part of a URL."""
+
+_MANY = 5
+"""Runs that are asked of a server one by one; of more, many at once."""
 
 _DATABASE_SERVERS = ("postgresql", "mysql")
 _CONNECT_TIMEOUT_S = 10
@@ -178,6 +182,8 @@ class MlflowClientStore:
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         names = self._experiment_names()
+        if len(run_ids) > _MANY and self.uri.startswith(("http:", "https:")):
+            return self._search_by_id(run_ids, names)
         found = []
         for run_id in run_ids:
             try:
@@ -186,6 +192,22 @@ class MlflowClientStore:
             except (NotFoundError, UsageError):
                 continue
         return found
+
+    def _search_by_id(self, run_ids: Sequence[str], names: Mapping[str, str]) -> list[Run]:
+        """Many runs in few requests, in the order of their ids."""
+        wanted = [run_id for run_id in dict.fromkeys(run_ids) if run_id.isalnum()]
+        found: dict[str, Run] = {}
+        for start in range(0, len(wanted), _RUNS_IN_A_FILTER):
+            ids = ", ".join(f"'{run_id}'" for run_id in wanted[start : start + _RUNS_IN_A_FILTER])
+            with mlflow_call(self._settings):
+                page = self._client.search_runs(
+                    list(names),
+                    f"attributes.run_id IN ({ids})",
+                    run_view_type=_view_type("all"),
+                    max_results=_RUNS_IN_A_FILTER,
+                )
+            found |= {one.info.run_id: _run(one, names) for one in page}
+        return [found[run_id] for run_id in run_ids if run_id in found]
 
     def field_keys(self, kind: FieldKind, query: RunQuery) -> list[str]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -208,6 +230,14 @@ class MlflowClientStore:
             return []
         history = [Metric(key, _finite_as_kept(one.value), one.step, one.timestamp) for one in points]
         return sorted(history, key=lambda point: (point.step, point.timestamp, _sortable(point.value)))
+
+    def metric_histories(self, runs: Sequence[Run], keys: Collection[str] | None = None) -> Iterator[History]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        for run in runs:
+            for key in sorted(run.metrics if keys is None else run.metrics.keys() & set(keys)):
+                points = self.metric_history(run.run_id, key)
+                if points:
+                    yield History(run.run_id, key, points)
 
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""

@@ -16,17 +16,18 @@ from agentnn.errors import CorruptDataError, NotFoundError
 from agentnn.query.selection import Best, Candidate
 from agentnn.records import RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Metric, Run
 from agentnn.settings import Settings
-from agentnn.stores.artifact_files import RunFiles, RunSources, Source
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.sql_best import best_candidates, tally
 from agentnn.stores.sql_where import LARGEST, NATURAL_ORDER, Sql, all_of, one_of, order_terms, where
 from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, integer, sqlite_path, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import BestQuery
+    from agentnn.stores.artifact_files import RunFiles
+    from agentnn.stores.base import History
 
 _CHUNK = 1000
 _RUN_COLUMNS = ", ".join(
@@ -157,16 +158,24 @@ class SqlStore:
         )
         return [Metric(key, _metric_value(value, is_nan), step, time) for value, is_nan, step, time in rows]
 
+    def metric_histories(self, runs: Sequence[Run], keys: Collection[str] | None = None) -> Iterator[History]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        from agentnn.stores.sql_histories import metric_histories  # most commands ask for none
+
+        scope = all_of([Sql("1"), *self._active_experiments("all")])
+        return metric_histories(self._database, runs, keys, scope, _metric_value)
+
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         return self.run_files(run).entries(path)
 
     def run_files(self, run: Run) -> RunFiles:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
+        from agentnn.stores.sql_files import run_files  # most commands ask for no file, and start sooner without
+
         experiment = self._experiments.get(run.experiment_id)
         location = experiment.artifact_location if experiment is not None else None
-        sources = RunSources(Source(run.artifact_uri, run.run_id), location, self._logged_models(run.run_id))
-        return RunFiles(sources, self._settings)
+        return run_files(self._database, run, location, self._settings)
 
     # -- best -------------------------------------------------------------------------------------------
 
@@ -297,20 +306,6 @@ class SqlStore:
         ):
             datasets.setdefault(run_id, []).append(DatasetInput(*values))
         return datasets
-
-    def _logged_models(self, run_id: str) -> dict[str, Source]:
-        """The models that a run logged, by name; MLflow 3 keeps them beside the run's artifacts."""
-        if not self._database.has(
-            "logged_models", "model_id", "name", "artifact_location", "source_run_id", "lifecycle_stage",
-            "creation_timestamp_ms",
-        ):  # fmt: skip
-            return {}
-        rows = self._rows(
-            "SELECT name, artifact_location, model_id FROM logged_models "
-            "WHERE source_run_id = ? AND lifecycle_stage = 'active' ORDER BY creation_timestamp_ms",
-            (run_id,),
-        )
-        return {name: Source(location, model_id) for name, location, model_id in rows}
 
     @cached_property
     def _experiment_columns(self) -> set[str]:
