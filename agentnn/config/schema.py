@@ -160,7 +160,9 @@ class DataSection(Section):
     start: IsoDate | None = Field(default=None, description="The first day.")
     end: IsoDate | None = Field(default=None, description="The last day.")
     window: int = Field(default=10, ge=1, description="Days of features that a sample holds.")
-    horizon: int = Field(default=1, ge=1, description="Days ahead that the target lies.")
+    horizon: int = Field(
+        default=1, ge=0, description="Days ahead that the target lies; 0, in the same row, where a column is predicted."
+    )
     split: SplitSection = Field(default_factory=SplitSection, description="Shares of train, validation and test.")
     embargo: int | None = Field(
         default=None, ge=0, description="Days left out between the parts; as the window needs, otherwise."
@@ -175,6 +177,8 @@ class DataSection(Section):
             raise wrong("end", f"expected a day after start, which is {self.start}")
         if self.features is not None and len(set(self.features)) < len(self.features):
             raise wrong("features", "expected each column once")
+        if self.horizon == 0 and self.target is None:
+            raise wrong("horizon", "expected 1 or more, since a return is predicted")
         return self
 
 

@@ -99,7 +99,7 @@ class Choice:
 
     def __init__(self, *names: str) -> None:
         self.names = names
-        self._by_folded = {_folded(name): name for name in names}
+        self._by_folded = {folded(name): name for name in names}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self._chosen, handler(source))
@@ -109,8 +109,8 @@ class Choice:
         return {"anyOf": [{"enum": list(self.names)}, {"type": "string", "pattern": f"^(?:{spellings})$"}]}
 
     def _chosen(self, value: Any) -> str:
-        if isinstance(value, str) and _folded(value) in self._by_folded:
-            return self._by_folded[_folded(value)]
+        if isinstance(value, str) and folded(value) in self._by_folded:
+            return self._by_folded[folded(value)]
         raise PydanticCustomError(
             "choice", "expected {expected}", {"expected": self._expected(), "near": self._near(value)}
         )
@@ -120,9 +120,7 @@ class Choice:
 
     def _near(self, value: Any) -> str:
         near = (
-            difflib.get_close_matches(_folded(value), self._by_folded, n=1, cutoff=0.5)
-            if isinstance(value, str)
-            else []
+            difflib.get_close_matches(folded(value), self._by_folded, n=1, cutoff=0.5) if isinstance(value, str) else []
         )
         return self._by_folded[near[0]] if near else ""
 
@@ -146,7 +144,8 @@ class Spelled:
         return value
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name as :class:`Choice` compares it."""
     return name.replace("_", "").replace("-", "").casefold()
 
 

@@ -12,6 +12,7 @@ from agentnn.config.checking import expected, key_exists, told
 from agentnn.config.overrides import split_key
 from agentnn.config.schema import ALIASES, Config
 from agentnn.config.schema_types import Section
+from agentnn.config.search_conditions import ConditionCycle, holds, in_order
 from agentnn.config.tree import KeyPath, Node, Problems, nearest_node, plain_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def check_search(root: Node, problems: Problems) -> None:
     space = nearest_node(root, _SPACE)
     if not isinstance(space.value, dict) or space is nearest_node(root, _SPACE[:1]):
         return
+    from agentnn.config.search_methods import check_methods  # two dozen keys that a file without a search needs not
+
+    check_methods(root, problems)
     names: dict[KeyPath, str] = {}
     for name, node in space.value.items():
         if problems.are_many:
@@ -57,18 +61,49 @@ def check_search(root: Node, problems: Problems) -> None:
             if reason:
                 text = f"{told(value, candidate)} is no {'.'.join(map(str, target))}: {reason}"
                 problems.say(candidate.place, text, (*_SPACE, name, part))
-        _check_conditions(node, set(space.value), name, problems)
+        _check_conditions(name, space, problems)
+    _check_order(space, problems)
 
 
-def _check_conditions(node: Node, names: set[str], name: str, problems: Problems) -> None:
+def _conditions_of(node: Node) -> dict[str, Node]:
     conditions = node.value.get("when") if isinstance(node.value, dict) else None
-    if conditions is None or not isinstance(conditions.value, dict):
-        return
-    for other, condition in conditions.value.items():
-        if other not in names or other == name:
-            near = difflib.get_close_matches(other, names - {name}, n=1)
+    return conditions.value if conditions is not None and isinstance(conditions.value, dict) else {}
+
+
+def _check_conditions(name: str, space: Node, problems: Problems) -> None:
+    for other, condition in _conditions_of(space.value[name]).items():
+        path = (*_SPACE, name, "when", other)
+        if other not in space.value or other == name:
+            near = difflib.get_close_matches(other, space.value.keys() - {name}, n=1)
             meant = f" (did you mean {near[0]}?)" if near else ""
-            problems.say(condition.place, f"expected another key of the search{meant}", (*_SPACE, name, "when", other))
+            problems.say(condition.place, f"expected another key of the search{meant}", path)
+        elif not _may_hold(plain_of(condition), space.value[other]):
+            problems.say(condition.place, f"expected a value that {other} can have", path)
+
+
+def _may_hold(wanted: Any, other: Node) -> bool:
+    """Whether a key can have a value, or one of these, that a condition names."""
+    space = plain_of(other)
+    choices = space.get("choices") if isinstance(space, dict) else space
+    if isinstance(choices, list):
+        return any(holds(wanted, value) for value in choices)
+    low, high = (space.get("low"), space.get("high")) if isinstance(space, dict) else (None, None)
+    if not _is_number(low) or not _is_number(high):
+        return True  # what is wrong with it is said elsewhere
+    return any(_is_number(one) and low <= one <= high for one in (wanted if isinstance(wanted, list) else [wanted]))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_order(space: Node, problems: Problems) -> None:
+    try:
+        in_order({name: _conditions_of(node) for name, node in space.value.items()})
+    except ConditionCycle as cycle:
+        if len(cycle.names) > 2:  # a key that names itself is told already
+            name = cycle.names[0]
+            problems.say(space.value[name].place, f"its condition waits for itself: {cycle}", (*_SPACE, name, "when"))
 
 
 def _candidates(node: Node) -> Iterator[tuple[str | int, Node]]:

@@ -426,14 +426,14 @@ hpo:
     - {metric: sharpe_ratio, mode: max}
     - {metric: max_drawdown}
   sampler: TPE
-  pruner: Hyperband
+  pruner: NONE
 """
     hpo = load_config(write(text)).hpo
     assert hpo is not None
     assert hpo.param_space["training.batch_size"] == [16, 32]
     assert hpo.param_space["learning_rate"].log is True
     assert [one.mode for one in hpo.objectives] == ["max", "min"]
-    assert (hpo.sampler, hpo.pruner) == ("tpe", "hyperband")
+    assert (hpo.sampler, hpo.pruner) == ("tpe", "none")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from agentnn.config.json_schema import json_schema
 from agentnn.config.loader import load_config
 from agentnn.config.schema import SECTIONS, Activation, Config, Optimizer
 from agentnn.config.search_space import target_of
-from agentnn.training import data, loop, networks
+from agentnn.training import data, networks
+from agentnn.training.options import TrainingOptions
 
 
 def names_of(choice: Any) -> tuple[str, ...]:
@@ -25,11 +26,10 @@ def names_of(choice: Any) -> tuple[str, ...]:
 def test_the_defaults_are_valid_and_are_those_of_the_training_loop():
     config = load_config({})
     assert load_config(config.to_dict()) == config
-    own = loop.TrainingConfig(networks.NetworkConfig("mlp", 1))
-    training = config.training
-    assert (training.learning_rate, training.batch_size, training.epochs, training.seed) == (
-        own.learning_rate, own.batch_size, own.max_epochs, own.seed,
-    )  # fmt: skip
+    said, own = TrainingOptions.from_section(config.training), TrainingOptions()
+    for name in ("batch_size", "shuffle", "accumulate_steps", "clip_norm", "precision", "monitor", "monitor_mode",
+                 "min_delta", "patience", "progress"):  # fmt: skip
+        assert getattr(said, name) == getattr(own, name)
 
 
 def test_every_family_of_the_networks_is_known():

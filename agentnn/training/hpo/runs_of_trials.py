@@ -1,0 +1,114 @@
+"""The runs of trials: those that a dead process left behind are ended with the truth, and all get their ids."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from agentnn.errors import AgentNNError, NotFoundError
+from agentnn.query.expressions import Comparison, Field
+from agentnn.query.runs import RunQuery
+from agentnn.records import PARENT_TAG
+from agentnn.stores.base import open_store
+from agentnn.stores.mlflow_writer import UUID_TAG
+from agentnn.tracking.endings import REASON_TAG
+from agentnn.tracking.journal.journal import read_journal
+from agentnn.tracking.journal.state import StoreFolder
+from agentnn.tracking.sending.sender_control import with_absolute_uris
+from agentnn.tracking.sending.waiting_for_runs import wait_for_runs
+from agentnn.tracking.study_tags import RETRIED_TAG, TRIAL_STATE_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentnn.records import Run
+    from agentnn.settings import Settings
+    from agentnn.tracking.active_run import ActiveRun
+    from agentnn.training.hpo.engine import TrialTask
+    from agentnn.training.hpo.results import TrialRecord
+    from agentnn.training.recording import StudyOrganizer
+
+_log = logging.getLogger("agentnn")
+
+
+def close_orphan(organizer: StudyOrganizer, task: TrialTask, reason: str) -> None:
+    """End the run of a trial whose worker died, where its journal is on this machine.
+
+    Where it is not, or the worker died before it began the run, that is left to the sender there.
+    """
+    folder = StoreFolder.of(with_absolute_uris(organizer.settings)).run(task.run_uuid or "-")
+    try:
+        first = next(read_journal(folder.journal), None)
+        if first is None or not first.body or first.body["kind"] != "start":
+            return
+        run = organizer.resume_trial(folder.uuid)
+        organizer.finish_trial(run, task.number, task.params, state="failed", reason=reason, wait=False)
+    except AgentNNError as error:  # no such journal, or no room: the sender closes what it finds
+        _log.debug("the run of trial %d is left to the sender: %s", task.number, error)
+
+
+def settle(organizer: StudyOrganizer, parent: ActiveRun, trials: Sequence[TrialRecord]) -> dict[str, str]:
+    """Wait until the runs of all trials are in the store, and mark those that were lost.
+
+    Returns:
+        The ids of the runs, by our own; without those that the store does not have.
+    """
+    settings = parent.settings
+    parent.flush()
+    wait_for_runs(parent.folder.store, settings, [one.uuid for one in trials if one.uuid])
+    parent_id = parent.find_run_id()
+    if parent_id is None:
+        return {}
+    try:
+        _, found = _family(settings, parent_id)
+    except AgentNNError as error:
+        _log.warning("the runs of the trials can't be looked up: %s", error)
+        return {}
+    again = {one.retry_of: one.number for one in trials if one.retry_of is not None}
+    for one in trials:
+        run = found.get(one.uuid or "")
+        if run is not None and one.lost and RETRIED_TAG not in run.tags:
+            _mark_lost(organizer, run, one, again.get(one.number))
+    return {uuid: run.run_id for uuid, run in found.items()}
+
+
+def look_up(
+    settings: Settings, parent_id: str, trials: Sequence[TrialRecord]
+) -> tuple[dict[str, str], dict[str, float]]:
+    """The ids of the runs of trials, by our own, and the metrics of the study's run; empty where the store is down."""
+    settings = with_absolute_uris(settings)
+    wait_for_runs(StoreFolder.of(settings), settings, [one.uuid for one in trials if one.uuid])
+    try:
+        parent, children = _family(settings, parent_id)
+    except AgentNNError as error:
+        _log.warning("the runs of the study can't be looked up: %s", error)
+        return {}, {}
+    return {uuid: run.run_id for uuid, run in children.items()}, dict(parent.metrics)
+
+
+def _family(settings: Settings, parent_id: str) -> tuple[Run, dict[str, Run]]:
+    """The study's run, and those of its trials by our own ids.
+
+    Raises:
+        NotFoundError: There is no such run.
+    """
+    store = open_store(settings)
+    try:
+        parents = store.find_runs([parent_id])
+        if not parents:
+            raise NotFoundError(f"there is no run {parent_id}")
+        nested = Comparison(Field("tag", PARENT_TAG), "=", parent_id)
+        children = store.search_runs(RunQuery((parents[0].experiment_id,), nested))
+        return parents[0], {run.tags[UUID_TAG]: run for run in children if UUID_TAG in run.tags}
+    finally:
+        if hasattr(store, "close"):
+            store.close()
+
+
+def _mark_lost(organizer: StudyOrganizer, run: Run, trial: TrialRecord, repeated_as: int | None) -> None:
+    """Say in a run that its trial was lost; it keeps its status, unless nobody has ended it."""
+    is_open = run.status in ("RUNNING", "SCHEDULED")
+    opened = organizer.resume_trial(run.run_id)
+    opened.set_tags({TRIAL_STATE_TAG: "failed", **({RETRIED_TAG: repeated_as} if repeated_as is not None else {})})
+    reason = run.tags.get(REASON_TAG) or trial.reason
+    opened.end("FAILED" if is_open else run.status, reason, end_time=None if is_open else run.end_time, wait=False)
