@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agentnn.sdk.mlflow_logger import MLflowLogger
     from agentnn.sdk.mlflow_manager import MLflowManager
     from agentnn.sdk.nn_models import ModelManager
+    from agentnn.sdk.reporting import ExperimentReporter
     from agentnn.tracking.active_run import ActiveRun, NullRun
     from agentnn.tracking.run_context import current_run
     from agentnn.tracking.starting import start_run
@@ -37,6 +38,7 @@ __all__ = [
     "EnhancedMLflowLogger",
     "Experiment",
     "ExperimentOrganizer",
+    "ExperimentReporter",
     "ExperimentTracker",
     "MLflowLogger",
     "MLflowManager",
@@ -64,6 +66,7 @@ _HOMES = {
     "agentnn.sdk.mlflow_logger": ("MLflowLogger",),
     "agentnn.sdk.mlflow_manager": ("MLflowManager",),
     "agentnn.sdk.nn_models": ("ModelManager",),
+    "agentnn.sdk.reporting": ("ExperimentReporter",),
     "agentnn.tracking.active_run": ("ActiveRun", "NullRun"),
     "agentnn.tracking.run_context": ("current_run",),
     "agentnn.tracking.starting": ("start_run",),

@@ -54,13 +54,24 @@ class Shape:
     models: int = 5
     versions: int = 8
     seed: int = 1
+    curves: int = len(CURVES)
 
     def stem(self) -> str:
         """Name the cached file after everything that its content depends on."""
         return (
             f"runs{self.runs}-m{self.metrics}-p{self.params}-t{self.tags}-e{self.experiments}-h{self.points}"
-            f"-r{self.models}x{self.versions}-s{self.seed}-mlflow{version('mlflow')}"
+            f"-r{self.models}x{self.versions}-s{self.seed}"
+            + (f"-c{self.curves}" if self.curves != len(CURVES) else "")
+            + f"-mlflow{version('mlflow')}"
         )
+
+    def curve_keys(self) -> list[str]:
+        """Name the metrics that have a value a step: the losses first."""
+        return [*CURVES, *(name for name in self.metric_names() if name not in CURVES)][: self.curves]
+
+    def metric_names(self) -> list[str]:
+        """Name the metrics."""
+        return [*METRICS, *(f"metric_{n}" for n in range(len(METRICS), self.metrics))][: self.metrics]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +127,7 @@ def make_run(shape: Shape, index: int) -> MadeRun:
         end_time=None if status == "RUNNING" else start + rng.randrange(61_000, 600_000),
         deleted_time=deleted,
         metrics=metrics,
-        curves={key: make_curve(rng, shape.points, metrics[key]) for key in CURVES if key in metrics},
+        curves={key: make_curve(rng, shape.points, metrics[key]) for key in shape.curve_keys() if key in metrics},
         params=make_params(rng, shape.params),
         tags=make_tags(shape, index, name, user),
     )
@@ -130,7 +141,7 @@ def start_time_of(rng: random.Random, index: int) -> int:
 
 def make_metrics(rng: random.Random, shape: Shape, status: str) -> dict[str, float]:
     """Give every metric a value; a run that broke off often lacks some, and some values are not finite."""
-    names = [*METRICS, *(f"metric_{n}" for n in range(len(METRICS), shape.metrics))][: shape.metrics]
+    names = shape.metric_names()
     missing = 0.02 if status == "FINISHED" else 0.4
     return {name: odd_or(rng, value_of(rng, name)) for name in names if rng.random() >= missing}
 

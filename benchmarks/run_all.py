@@ -34,6 +34,7 @@ READING = {
     "bench_completion_process.py": ([], ["--rounds", "60"]),
     "bench_delete_runs.py": (["--rounds", "3"], ["--rounds", "7"]),
     "bench_config.py": ([], ["--rounds", "100"]),
+    "bench_reports.py": ([], ["--rounds", "7"]),
     "bench_read_inprocess.py": (["--runs", "10000"], ["--runs", "10000", "100000", "--rounds", "15"]),
 }
 WRITING = {
@@ -53,6 +54,10 @@ WRITING = {
     "bench_training_overhead.py": (
         ["--trackers", "agentnn", "--pairs", "4", "--threads", str(os.cpu_count() or 1)],
         ["--pairs", "15", "--steps", "600"],
+    ),
+    "bench_training_loop.py": (
+        ["--pairs", "4", "--networks", "mlp", "--threads", str(os.cpu_count() or 1)],
+        ["--pairs", "15", "--seconds", "5"],
     ),
 }
 VERSIONS = """

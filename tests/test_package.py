@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEAVY = {"mlflow", "pandas", "numpy", "torch", "sqlalchemy", "pydantic", "requests"}
-GROUPS = ("experiment", "run", "model", "quickstart")
+GROUPS = ("experiment", "run", "model", "report", "quickstart")
 HELP = (("--help",), *((group, "--help") for group in GROUPS), ("--version",))
 
 
@@ -35,6 +35,7 @@ def test_the_public_names_are_exactly_these():
         "EnhancedMLflowLogger",
         "Experiment",
         "ExperimentOrganizer",
+        "ExperimentReporter",
         "ExperimentTracker",
         "MLflowLogger",
         "MLflowManager",
@@ -191,6 +192,7 @@ def test_help_loads_nothing_heavy(arguments: Sequence[str], tmp_path: Path):
         *(("experiment", name) for name in ("list", "show")),
         *(("run", name) for name in ("list", "show", "best", "compare", "history", "artifacts")),
         *(("model", name) for name in ("list", "versions", "show", "load")),
+        *(("report", name) for name in ("training", "compare", "verify")),
     ],
     ids=" ".join,
 )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import typer
 
 
-GROUPS = ("experiment", "run", "model")
+GROUPS = ("experiment", "run", "model", "report")
 """The groups, in the order of the help; each is a module beside this one."""
 
 

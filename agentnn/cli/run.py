@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentnn.cli import artifacts, completion, gate, run_lifecycle, transfer, upkeep, watch
+from agentnn.cli import artifacts, completion, gate, run_lifecycle, search, training, transfer, upkeep, watch
+from agentnn.cli.config import OVERRIDES
 from agentnn.cli.groups import check_grouping, groups_view, ranked_groups_view
 from agentnn.cli.options import (
     ColumnsOption,
@@ -199,6 +200,9 @@ def history(
 app.add_typer(artifacts.app, name="artifacts")
 app.command("check")(gate.check)
 app.command("watch")(watch.watch)
+app.command("train", context_settings=OVERRIDES)(training.train)
+app.command("hpo", context_settings=OVERRIDES)(search.hpo)
+app.command("replay")(training.replay)
 app.command("sync")(upkeep.sync)
 app.command("export")(transfer.export)
 app.command("import")(transfer.import_)

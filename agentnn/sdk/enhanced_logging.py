@@ -137,6 +137,7 @@ class EnhancedMLflowLogger:
         scaler: Any = None,
         reference: Any = None,
         seed: int = 0,
+        prefix: str = "",
     ) -> None:
         """Log shapes, types, missing values and the distribution of each feature, into the folder ``name``.
 
@@ -150,6 +151,7 @@ class EnhancedMLflowLogger:
             reference: Data to measure drift against, such as those of the training part: by the Kolmogorov-Smirnov
                 statistic and the Wasserstein distance.
             seed: Of the sample.
+            prefix: Begins the names of the metric and the tag of the drift, such as ``test_``.
         """
 
         def record(run: ActiveRun) -> None:
@@ -159,7 +161,7 @@ class EnhancedMLflowLogger:
             described = describe_data(
                 inputs, targets, feature_names=feature_names, scaler=scaler, reference=reference, seed=seed
             )
-            record_data(run, described, name)
+            record_data(run, described, name, prefix)
 
         self._capture("the data", record)
 
@@ -219,6 +221,7 @@ class EnhancedMLflowLogger:
         score: Callable[[Any, Any], float] | None = None,
         repeats: int = 5,
         seed: int = 0,
+        timeout_s: float = 60.0,
     ) -> None:
         """Log how much a model relies on each feature: by default how much worse it is once that is shuffled.
 
@@ -233,6 +236,7 @@ class EnhancedMLflowLogger:
                 accuracy, without one.
             repeats: How often each feature is shuffled.
             seed: Of the sample and the shuffling.
+            timeout_s: No further feature is begun after so long; what is left out is said.
         """
 
         def record(run: ActiveRun) -> None:
@@ -248,6 +252,7 @@ class EnhancedMLflowLogger:
                 score=score,
                 repeats=repeats,
                 seed=seed,
+                timeout_s=timeout_s,
             )
             record_importance(run, found, name)
 

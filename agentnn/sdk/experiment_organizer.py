@@ -13,10 +13,22 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
+from agentnn.config.objectives import StudyObjective, objectives_of
 from agentnn.errors import AgentNNError, UsageError
+from agentnn.settings import Settings
 from agentnn.tracking.capture.recording import config_record
 from agentnn.tracking.run_context import current_run
+from agentnn.tracking.sending.sender_control import with_absolute_uris
 from agentnn.tracking.starting import start_run
+from agentnn.tracking.study_tags import (
+    BEST_PARAMS_TAG,
+    BEST_RUN_TAG,
+    BEST_TRIAL_TAG,
+    OBJECTIVE_TAG,
+    ROLE_TAG,
+    TRIAL_NUMBER_TAG,
+    TRIAL_STATE_TAG,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,16 +38,6 @@ if TYPE_CHECKING:
     from agentnn.tracking.active_run import ActiveRun
 
 NAME_PATTERN = "{model_type}-{time:%Y%m%d-%H%M%S}"
-ROLE_TAG = "agentnn.role"
-"""``study`` or ``trial``."""
-
-TRIAL_NUMBER_TAG = "agentnn.trial.number"
-TRIAL_STATE_TAG = "agentnn.trial.state"
-BEST_TRIAL_TAG = "agentnn.study.best_trial"
-BEST_RUN_TAG = "agentnn.study.best_run_id"
-BEST_PARAMS_TAG = "agentnn.study.best_params"
-OBJECTIVE_TAG = "agentnn.study.objective"
-
 TrialState = Literal["complete", "pruned", "failed"]
 _STATES: tuple[TrialState, ...] = ("complete", "pruned", "failed")
 
@@ -85,6 +87,7 @@ class ExperimentOrganizer:
             ``{model_type}-{time:%Y%m%d-%H%M%S}``.
         tags: More tags, which go before those of the configuration.
         tracking_uri: The store; ``tracking.uri`` of the configuration, or as the settings say, without one.
+        settings: All of the settings, instead of ``tracking_uri`` and of what the configuration says.
 
     Raises:
         UsageError: The configuration is no mapping, or the pattern names what is not known.
@@ -97,6 +100,7 @@ class ExperimentOrganizer:
         name_pattern: str | None = None,
         tags: Mapping[str, Any] | None = None,
         tracking_uri: str | Path | None = None,
+        settings: Settings | None = None,
     ) -> None:
         if not isinstance(config, Mapping):
             raise UsageError(
@@ -105,11 +109,16 @@ class ExperimentOrganizer:
         self.config = config
         self._more_tags = dict(tags or {})
         self._shown = config_record(config).values  # tags and names hold no secret
+        self._settings = settings
         self._tracking_uri = tracking_uri or (config["tracking"]["uri"] if self._said("tracking", "uri") else None)
         self._strict = bool(self._said("tracking", "strict"))
         self._results: list[TrialResult] = []
         self.name_pattern = name_pattern or self._said("experiment", "run_name") or NAME_PATTERN
         self.run_name()  # a wrong pattern is said now, and not after an hour of reading data
+
+    def __getstate__(self) -> dict[str, Any]:
+        """In another process, or on another machine, it names the same store, whatever the settings are there."""
+        return {**self.__dict__, "_settings": self.settings}
 
     @property
     def experiment_name(self) -> str | None:
@@ -118,14 +127,24 @@ class ExperimentOrganizer:
         return None if name is None else str(name)
 
     @property
+    def settings(self) -> Settings:
+        """What names the store that runs go to."""
+        return with_absolute_uris(self._settings or Settings.load(self._tracking_uri))
+
+    @property
+    def objectives(self) -> tuple[StudyObjective, ...]:
+        """What trials are judged by; the first decides which is best."""
+        return objectives_of({key: self._said("hpo", key) for key in ("metric", "mode", "objectives")})
+
+    @property
     def metric(self) -> str:
-        """What trials are judged by."""
-        return str(self._said("hpo", "metric") or "val_loss")
+        """What trials are judged by; the first of several metrics."""
+        return self.objectives[0].metric
 
     @property
     def mode(self) -> Mode:
         """Whether its smallest or greatest value is best."""
-        return "max" if self._said("hpo", "mode") == "max" else "min"
+        return self.objectives[0].mode
 
     @cached_property
     def tags(self) -> dict[str, Any]:
@@ -178,22 +197,27 @@ class ExperimentOrganizer:
         """
         return self._start(run_name or self.run_name(), tags or {}, nested=nested)
 
-    def start_study(self, name: str | None = None, *, tags: Mapping[str, Any] | None = None) -> ActiveRun:
+    def start_study(
+        self, name: str | None = None, *, tags: Mapping[str, Any] | None = None, run_id: str | None = None
+    ) -> ActiveRun:
         """Start the run that the trials of a study are children of.
 
         Args:
             name: The study's name; ``hpo.study_name``, or by the pattern, without one.
             tags: More tags.
+            run_id: Go on with this run instead, which a study that was broken off has left.
 
         Returns:
             The run, a context manager; :meth:`finish_study` notes the best trial in it.
 
         Raises:
-            ConflictError: A run is open.
+            ConflictError: A run is open, or the one to go on with is deleted.
+            NotFoundError: There is no run to go on with.
         """
         self._results = []
-        role = {ROLE_TAG: "study", OBJECTIVE_TAG: f"{self.mode} {self.metric}"}
-        return self._start(name or self._said("hpo", "study_name") or self.run_name(), {**role, **(tags or {})})
+        role = {ROLE_TAG: "study", OBJECTIVE_TAG: ", ".join(map(str, self.objectives))}
+        name = name or self._said("hpo", "study_name") or self.run_name()
+        return self._start(name, {**role, **(tags or {})}, run_id=run_id)
 
     def start_trial(
         self,
@@ -202,6 +226,7 @@ class ExperimentOrganizer:
         *,
         parent_run_id: str | None = None,
         tags: Mapping[str, Any] | None = None,
+        uuid: str | None = None,
     ) -> ActiveRun:
         """Start a trial as a child of the study that is open: in this process, or in the one that started this one.
 
@@ -210,6 +235,7 @@ class ExperimentOrganizer:
             params: What is tried; logged as params.
             parent_run_id: The study's run, where it was started on another machine.
             tags: More tags.
+            uuid: Our own id of the run, where it has to be known before; see :func:`~agentnn.start_run`.
 
         Returns:
             The run, a context manager; :meth:`finish_trial` ends it with its value.
@@ -221,10 +247,25 @@ class ExperimentOrganizer:
             raise UsageError("no study is open that this could be a trial of", hint="start_study(), or parent_run_id=")
         role = {ROLE_TAG: "trial", TRIAL_NUMBER_TAG: number}
         run = self._start(
-            f"trial-{number:04d}", {**role, **(tags or {})}, nested=parent_run_id is None, parent_run_id=parent_run_id
+            f"trial-{number:04d}",
+            {**role, **(tags or {})},
+            nested=parent_run_id is None,
+            parent_run_id=parent_run_id,
+            uuid=uuid,
         )
         run.log_params(params)
         return run
+
+    def resume_trial(self, run_id: str) -> ActiveRun:
+        """Open a trial's run again that its process left behind, to end it with the truth about it.
+
+        Args:
+            run_id: The run's id; our own is enough as long as its journal is on this machine.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        return self._start("", {}, nested=True, run_id=run_id)
 
     def finish_trial(
         self,
@@ -235,6 +276,8 @@ class ExperimentOrganizer:
         *,
         state: TrialState = "complete",
         reason: str = "",
+        step: int | None = None,
+        wait: bool = True,
     ) -> TrialResult:
         """End a trial: FAILED where it failed, otherwise FINISHED.
 
@@ -245,6 +288,9 @@ class ExperimentOrganizer:
             value: What it is judged by, logged under the name of the study's metric.
             state: ``complete``, ``pruned`` or ``failed``.
             reason: Why it was pruned or failed, in one line.
+            step: The last step that the metric was logged at, so that ``value`` comes after it; 0 without one.
+            wait: Whether to wait a little for the store. Without it the result has no ``run_id`` that the store has not
+                given yet.
 
         Returns:
             The result, for :meth:`finish_study`.
@@ -253,9 +299,10 @@ class ExperimentOrganizer:
             raise UsageError(f"a trial can't be {state!r}", hint=f"one of {', '.join(_STATES)}")
         run.set_tag(TRIAL_STATE_TAG, state)
         if value is not None:
-            run.log_metric(self.metric, value)
-        run.end("FAILED" if state == "failed" else "FINISHED", reason)
-        result = TrialResult(number, _run_id_of(run), None if value is None else float(value), dict(params), state)
+            run.log_metric(self.metric, value, step)
+        run.end("FAILED" if state == "failed" else "FINISHED", reason, wait=wait)
+        run_id = _run_id_of(run) if wait else run.find_run_id()
+        result = TrialResult(number, run_id, None if value is None else float(value), dict(params), state)
         self._results.append(result)
         return result
 
@@ -288,17 +335,27 @@ class ExperimentOrganizer:
         return best
 
     def _start(
-        self, name: str, tags: Mapping[str, Any], *, nested: bool = False, parent_run_id: str | None = None
+        self,
+        name: str,
+        tags: Mapping[str, Any],
+        *,
+        nested: bool = False,
+        parent_run_id: str | None = None,
+        run_id: str | None = None,
+        uuid: str | None = None,
     ) -> ActiveRun:
         is_inside = nested and current_run() is not None
         return start_run(
             name,
             experiment=self.experiment_name,
+            run_id=run_id,
             nested=nested,
             parent_run_id=parent_run_id,
+            uuid=uuid,
             tags={**self.tags, **tags},
             description=self._said("experiment", "description"),
             tracking_uri=None if is_inside else self._tracking_uri,  # a child goes where its parent is
+            settings=None if is_inside else self._settings,
             strict=self._strict,
         )
 

@@ -10,6 +10,8 @@ from agentnn.sdk.run_files import RunFileAccess
 from agentnn.sdk.run_judgements import RunJudgements
 from agentnn.sdk.run_lifecycle import RunLifecycle
 from agentnn.sdk.run_questions import RunQuestions
+from agentnn.sdk.run_replay import RunReplay
+from agentnn.sdk.run_search import RunSearch
 from agentnn.sdk.run_transfer import RunTransfer
 from agentnn.sdk.run_watching import RunWatching
 from agentnn.sdk.upkeep import Upkeep
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 
 class ModelManager(
+    RunReplay,
+    RunSearch,
     RunQuestions,
     RunFileAccess,
     RunTransfer,

@@ -105,7 +105,7 @@ class StoreAccess:
 
     def _histories_of(self, run: Run) -> dict[str, list[Metric]]:
         """The history of every metric of a run, by the metric's name."""
-        return {key: self._store.metric_history(run.run_id, key) for key in sorted(run.metrics)}
+        return {one.key: one.points for one in self._store.metric_histories([run])}
 
     def _scope(self, experiment: Experiments, filter_text: str | None, view: View) -> RunQuery:
         """The runs that a question is about: those of the experiments named here, or else by the environment."""

@@ -113,6 +113,10 @@ class ActiveRun(FileRecorder):
             )
         return self._delivered.run_id
 
+    def find_run_id(self) -> str | None:
+        """MLflow's id of the run as far as it is known by now; this never waits."""
+        return self._delivered.look() or None
+
     @property
     def is_owned(self) -> bool:
         """Whether this process opened the run, and so ends it."""
@@ -142,13 +146,17 @@ class ActiveRun(FileRecorder):
             self._raise_if_undelivered()
         return done and not self.journal.unwritten
 
-    def end(self, status: str = "FINISHED", reason: str = "", *, end_time: int | None = None) -> None:
+    def end(
+        self, status: str = "FINISHED", reason: str = "", *, end_time: int | None = None, wait: bool = True
+    ) -> None:
         """End the run, and wait a little for its delivery; what still waits then is said.
 
         Args:
             status: ``FINISHED``, ``FAILED`` or ``KILLED``.
             reason: Why, in one line; kept as the tag ``agentnn.end_reason``.
             end_time: Milliseconds since the epoch; now without one.
+            wait: Without it the sender is only told, and nothing is said of what still waits: for one of many runs,
+                by whoever looks after all of them.
 
         Raises:
             StoreUnavailable: The journal could not be written: what was logged last is lost. With ``strict`` also when
@@ -159,12 +167,15 @@ class ActiveRun(FileRecorder):
             raise UsageError(f"a run can't end as {status!r}", hint=f"one of {', '.join(_STATUSES)}")
         if not self._close(Ending(status, reason), end_time):
             return
-        self._deliver(in_a_hurry=status == "KILLED" or self.journal.unwritten > 0)
+        if wait:
+            self._deliver(in_a_hurry=status == "KILLED" or self.journal.unwritten > 0)
+        else:
+            self._tell_sender()
         if self.journal.unwritten:
             raise self._unwritten()
         with self._lock:  # a thread may still be logging what it was about to log
             self.journal.close()
-        if self.strict:
+        if self.strict and wait:
             self._raise_if_undelivered()
 
     def __enter__(self) -> Self:
@@ -224,6 +235,13 @@ class ActiveRun(FileRecorder):
             wake_sender(self.folder.store, self.uuid)
         else:
             ensure_sender(self.folder.store, self.settings, self.uuid)
+
+    def _tell_sender(self) -> None:
+        """Call the sender, where that is possible."""
+        try:
+            self._call_sender()
+        except OSError as error:  # no process, no memory, no descriptor: what was logged is on the disk all the same
+            _log.warning("no sender could be reached: %s", error)
 
     def _deliver(self, *, in_a_hurry: bool) -> None:
         try:

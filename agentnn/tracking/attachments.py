@@ -159,6 +159,16 @@ class FileRecorder(Recorder):
             lambda place: save_module(place, model, input_example=input_example, pip_requirements=pip_requirements),
         )
 
+    def log_saved_model(self, save: Callable[[Path], object], artifact_path: str = "model") -> None:
+        """Log a model that brings its own way to be saved; MLflow's model folder is made of it when it is delivered.
+
+        Args:
+            save: Writes the model into a folder that is not there yet, as
+                :func:`~agentnn.tracking.models.model_files.build_model_folder` reads it.
+            artifact_path: The model's folder in the run.
+        """
+        self._attach("model", _inside(artifact_path), save)
+
     def _attach(self, kind: str, target: str, write: Callable[[Path], object]) -> None:
         """Have a file or folder written where it waits for delivery, then log it."""
         if self._ended:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+REASON_TAG = "agentnn.end_reason"
+"""The tag of a run that says why it did not finish."""
+
 _CAUGHT = (signal.SIGTERM, signal.SIGHUP)
 _KILLERS = {128 + one: one.name for one in (*_CAUGHT, signal.SIGINT)}
 _EXITS = ((sys, "exit"), (builtins, "exit"), (builtins, "quit"))

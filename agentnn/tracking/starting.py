@@ -44,6 +44,7 @@ def start_run(
     tracking_uri: str | Path | None = None,
     settings: Settings | None = None,
     strict: bool = False,
+    uuid: str | None = None,
 ) -> ActiveRun:
     """Start a run, and make it the current one.
 
@@ -61,6 +62,8 @@ def start_run(
         tracking_uri: The store; as the settings say without one.
         settings: All of the settings, instead of ``tracking_uri``.
         strict: Raise at the end when something could not be delivered, instead of leaving it to the sender.
+        uuid: What :func:`~agentnn.tracking.journal.state.new_uuid` gave, where our own id of a new run has to be known
+            before there is one.
 
     Raises:
         ConflictError: A run is open here already and ``nested`` was not asked for, the experiment or the run to resume
@@ -72,11 +75,14 @@ def start_run(
     if not is_child:
         _refuse_a_second_run()
     parent = current_run() if nested and parent_run_id is None else None
+    is_checked = False
     if parent is not None and settings is None and tracking_uri is None:
-        settings = parent.settings
-        experiment = experiment or _experiment_of(parent)
+        settings, beside = parent.settings, _experiment_of(parent)
+        experiment = experiment or beside
+        is_checked = experiment == beside  # when the parent started; a study starts a trial every few milliseconds
     settings = with_absolute_uris(settings or Settings.load(tracking_uri))
-    check_destination(settings)
+    if not is_checked:
+        check_destination(settings)
     to_resume = None if is_child else os.environ.get(_RESUME_VARIABLE)
     if run_id is not None:
         run = _resume(run_id, settings, strict=strict)
@@ -87,7 +93,15 @@ def start_run(
         if parent_run_id is not None:
             facts = {"parent_run_id": parent_run_id}
         run = open_run(
-            name, settings, experiment=experiment, tags=tags, description=description, strict=strict, facts=facts
+            name,
+            settings,
+            experiment=experiment,
+            tags=tags,
+            description=description,
+            strict=strict,
+            facts=facts,
+            uuid=uuid,
+            is_checked=is_checked,
         )
     remember(run)
     return run
@@ -102,6 +116,8 @@ def open_run(
     description: str | None = None,
     strict: bool = False,
     facts: Mapping[str, Any] | None = None,
+    uuid: str | None = None,
+    is_checked: bool = False,
 ) -> ActiveRun:
     """Start a run without making it the current one.
 
@@ -113,20 +129,23 @@ def open_run(
         description: What MLflow's UI shows as the run's description.
         strict: See :func:`start_run`.
         facts: What else the record of the start holds: ``parent``, ``parent_run_id``, or another ``time``.
+        uuid: See :func:`start_run`.
+        is_checked: Whether another run was started in this experiment of this store before, and still goes on.
 
     Raises:
         ConflictError: The experiment is deleted.
     """
     settings = with_absolute_uris(settings)
     experiment = experiment or settings.experiment_name or settings.experiment_id or "Default"
-    check_experiment(settings, experiment)
+    if not is_checked:
+        check_experiment(settings, experiment)
     given = {encode_key(key): param_text(value) for key, value in (tags or {}).items()}
     if description is not None:
         given["mlflow.note.content"] = description
     name = name or f"run_{datetime.now().astimezone():%Y%m%d_%H%M%S}"
     source = sys.argv[0] if sys.argv else ""
     start = {"name": name, "experiment": experiment, "tags": given, "user": _user(), "source": source}
-    return _begin(_new_run(name, settings, strict=strict), "start", {**start, **(facts or {})})
+    return _begin(_new_run(name, settings, strict=strict, uuid=uuid), "start", {**start, **(facts or {})})
 
 
 def attach_run(path: str, name: str, settings: Settings, strict: bool) -> ActiveRun:
@@ -181,10 +200,10 @@ def _settings_of(store: StoreFolder) -> Settings:
     return Settings.load(read_json(store.description).get("tracking_uri"))
 
 
-def _new_run(name: str, settings: Settings, *, strict: bool) -> ActiveRun:
+def _new_run(name: str, settings: Settings, *, strict: bool, uuid: str | None = None) -> ActiveRun:
     store = StoreFolder.of(settings)
     store.make(settings)
-    folder = store.run(new_uuid())
+    folder = store.run(uuid or new_uuid())
     folder.make()
     return ActiveRun(folder, name, settings, strict=strict)
 

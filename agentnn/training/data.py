@@ -38,6 +38,14 @@ FEATURES = (
 )
 """The columns of :func:`compute_features`, in order."""
 
+ALSO_NEEDED = {
+    "volume_zscore_20": ("volume",),
+    "high_low_range": ("high", "low"),
+    "close_location": ("high", "low"),
+    "overnight_gap": ("open",),
+}
+"""What a feature is computed from beside the close."""
+
 LOOK_BACK = 20
 """Trading days before day ``t`` that the features of day ``t`` reach back to: ``return_20`` needs the close
 of ``t - 20``."""
@@ -209,15 +217,21 @@ def make_samples(prices: Prices, window: int) -> Samples:
     return Samples(prices.dates[first:end], np.ascontiguousarray(windows), next_returns)
 
 
-def embargo_days(window: int) -> int:
+def embargo_days(window: int, horizon: int = HORIZON, look_back: int = LOOK_BACK) -> int:
     """The gap between two parts of a split after which they share no price at all.
 
-    The target of sample ``t`` uses the close of ``t + HORIZON``; the inputs of sample ``v`` reach back to the
-    bar of ``v - LOOK_BACK - window + 1``. Leaving out that many samples keeps the last target of one part
+    The target of sample ``t`` uses the close of ``t + horizon``; the inputs of sample ``v`` reach back to the
+    bar of ``v - look_back - window + 1``. Leaving out that many samples keeps the last target of one part
     before the first input of the next. (A split forward in time looks at no future even without a gap, but
     the moves that a network was fitted to would come back as inputs of the days that are to judge it.)
+
+    Args:
+        window: Days of features per sample.
+        horizon: Days that a target reaches forward.
+        look_back: Days that a day's features reach back; 0 for columns that are taken as they are, since nobody
+            can know what they were made of.
     """
-    return LOOK_BACK + window - 1 + HORIZON
+    return look_back + window - 1 + horizon
 
 
 def chronological_split(n: int, train: float, validation: float, test: float, embargo: int) -> Split:
@@ -256,14 +270,24 @@ def check_prices(prices: Prices) -> None:
         CorruptDataError: A date is out of order, a value is missing or not positive, or high and low don't
             enclose.
     """
-    values = np.stack([prices.open, prices.high, prices.low, prices.close, prices.adj_close, prices.volume])
     if not all(earlier < later for earlier, later in pairwise(prices.dates)):
         raise CorruptDataError("the dates of the prices are not strictly increasing")
-    if not (np.isfinite(values) & (values > 0)).all():
-        raise CorruptDataError("a price or a volume is missing or not positive")
+    wrong = first_impossible_bar(prices)
+    if wrong is not None:
+        raise CorruptDataError(wrong[1])
+
+
+def first_impossible_bar(prices: Prices) -> tuple[int, str] | None:
+    """The place of the first bar that no market can have made, and why; ``None`` where there is none."""
+    values = np.stack([prices.open, prices.high, prices.low, prices.close, prices.adj_close, prices.volume])
     bodies = np.stack([prices.open, prices.close])
-    if (bodies.max(axis=0) > prices.high).any() or (bodies.min(axis=0) < prices.low).any():
-        raise CorruptDataError("an opening or closing price lies outside of the day's low and high")
+    reasons = {
+        "a price or a volume is missing or not positive": ~(np.isfinite(values) & (values > 0)).all(axis=0),
+        "an opening or closing price lies outside of the day's low and high": (bodies.max(axis=0) > prices.high)
+        | (bodies.min(axis=0) < prices.low),
+    }
+    found = [(int(np.argmax(is_wrong)), reason) for reason, is_wrong in reasons.items() if is_wrong.any()]
+    return min(found, default=None)
 
 
 def _lagged(values: NDArray[np.float64], days: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Small networks that give the probability that the next day's return is positive, and their files.
+"""Networks built from a configuration, and their files.
 
 A saved network is a directory of two files: ``network.json``, the :class:`NetworkConfig`, and ``weights.pt``,
 a state dict that is read with ``weights_only=True``, so that loading one never runs code. The standardisation
@@ -11,23 +11,27 @@ import json
 import pickle
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from agentnn.errors import ConfigError, CorruptDataError, NotFoundError, UnsafeError, UsageError
+from agentnn.training.families import ACTIVATIONS, FAMILIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike, NDArray
 
+    from agentnn.config.schema import ModelSection
     from agentnn.training.data import Standardisation
 
 CONFIG_FILE = "network.json"
 WEIGHTS_FILE = "weights.pt"
+VALUES_AT_ONCE = 2**18
+"""Values of the inputs that a network is asked for at once: what its layers make of them has to fit into memory."""
+
+Predicts = Literal["value", "probability", "classes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,18 @@ class NetworkConfig:
     """All that is needed to build a network; every value fits into JSON.
 
     Attributes:
-        family: ``"mlp"`` (perceptron over the flattened window) or ``"gru"`` (recurrent over the days).
+        family: ``mlp``, ``lstm``, ``gru``, ``tcn`` or ``transformer``; see :mod:`agentnn.training.families`.
         n_features: Features per day.
         window: Days of features per sample.
-        hidden_size: Width of each hidden layer.
-        n_layers: Number of hidden layers.
+        hidden_layers: The width of each hidden layer; one width for all layers of a recurrent network or a transformer.
+        output_dim: Values that the network gives.
+        activation: Between the layers; recurrent networks have their own.
         dropout: Probability of dropping a hidden unit while training, from 0 to below 1.
+        n_heads: Attention heads of a transformer.
+        kernel_size: Of the convolutions of a tcn.
+        bidirectional: Whether an lstm or a gru also reads the window backwards.
+        predicts: What :meth:`Network.predict` makes of an output: ``value`` takes it as it is, ``probability`` as
+            log-odds, ``classes`` as the logits of exclusive classes.
 
     Raises:
         ConfigError: A value is of the wrong type or out of range.
@@ -49,19 +59,66 @@ class NetworkConfig:
     family: str
     n_features: int
     window: int = 1
-    hidden_size: int = 16
-    n_layers: int = 1
+    hidden_layers: tuple[int, ...] = (32, 32)
+    output_dim: int = 1
+    activation: str = "relu"
     dropout: float = 0.0
+    n_heads: int = 4
+    kernel_size: int = 3
+    bidirectional: bool = False
+    predicts: Predicts = "value"
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise ConfigError(f"unknown network family {self.family!r}", hint=f"one of {', '.join(FAMILIES)}")
-        for name in ("n_features", "window", "hidden_size", "n_layers"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}")
+        for name, choices in (("family", FAMILIES), ("activation", ACTIVATIONS), ("predicts", get_args(Predicts))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"unknown {name} {getattr(self, name)!r}", hint=f"one of {', '.join(choices)}")
+        if not isinstance(self.hidden_layers, (tuple, list)) or not self.hidden_layers:
+            raise ConfigError(f"hidden_layers must be a width for each layer, not {self.hidden_layers!r}")
+        object.__setattr__(self, "hidden_layers", tuple(self.hidden_layers))
+        for width in self.hidden_layers:
+            _check_whole("hidden_layers", width, 1)
+        for name, least in (("n_features", 1), ("window", 1), ("output_dim", 1), ("n_heads", 1), ("kernel_size", 2)):
+            _check_whole(name, getattr(self, name), least)
         if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be at least 0 and below 1, not {self.dropout!r}")
+        if type(self.bidirectional) is not bool:
+            raise ConfigError(f"bidirectional must be true or false, not {self.bidirectional!r}")
+        self._check_widths()
+
+    def _check_widths(self) -> None:
+        widths = self.hidden_layers
+        if self.family in ("lstm", "gru", "transformer") and len(set(widths)) > 1:
+            raise ConfigError(f"all hidden_layers of the family {self.family} need the same width, not {list(widths)}")
+        if self.family == "transformer" and widths[0] % self.n_heads:
+            raise ConfigError(f"hidden_layers of width {widths[0]} can't be shared by {self.n_heads} heads")
+
+    @classmethod
+    def from_section(
+        cls, model: ModelSection, n_features: int, window: int, predicts: Predicts = "value"
+    ) -> NetworkConfig:
+        """The network that the section ``model`` of a configuration describes, for data of this shape.
+
+        Raises:
+            ConfigError: ``model.input_dim`` says another number of features.
+        """
+        if model.input_dim not in (None, n_features):
+            raise ConfigError(
+                f"model.input_dim is {model.input_dim}, but the data have {n_features} features",
+                hint=f"leave model.input_dim out, or set it to {n_features}",
+            )
+        return cls(
+            family=model.family,
+            n_features=n_features,
+            window=window,
+            hidden_layers=tuple(model.hidden_layers),
+            output_dim=model.output_dim,
+            activation=model.activation,
+            dropout=model.dropout,
+            n_heads=model.n_heads,
+            kernel_size=model.kernel_size,
+            bidirectional=model.bidirectional,
+            predicts=predicts,
+        )
 
     @classmethod
     def from_dict(cls, values: object) -> NetworkConfig:
@@ -77,44 +134,23 @@ class NetworkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return asdict(self)
+        return {**asdict(self), "hidden_layers": list(self.hidden_layers)}
 
 
-class GRUBody(nn.Module):
-    """A GRU over the days of the window; gives its last hidden state."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        between = config.dropout if config.n_layers > 1 else 0.0
-        self.gru = nn.GRU(config.n_features, config.hidden_size, config.n_layers, batch_first=True, dropout=between)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """From (batch, window, features) to (batch, hidden_size)."""
-        states, _ = self.gru(inputs)
-        last: Tensor = self.dropout(states[:, -1])
-        return last
+def _check_whole(name: str, value: object, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
-def _mlp_body(config: NetworkConfig) -> nn.Module:
-    layers: list[nn.Module] = [nn.Flatten()]
-    width = config.window * config.n_features
-    for _ in range(config.n_layers):
-        layers += [nn.Linear(width, config.hidden_size), nn.ReLU(), nn.Dropout(config.dropout)]
-        width = config.hidden_size
-    return nn.Sequential(*layers)
-
-
-FAMILIES: dict[str, Callable[[NetworkConfig], nn.Module]] = {"mlp": _mlp_body, "gru": GRUBody}
-"""What a config's ``family`` may be; each builds (batch, window, features) -> (batch, hidden_size)."""
-
-
-class DirectionNetwork(nn.Module):
-    """Raw features to the log-odds that the next day's return is positive.
+class Network(nn.Module):
+    """Raw features to the values that are learnt: a body of the config's family, and a linear layer.
 
     Args:
         config: Sizes and family.
         standardisation: Of the training part; without one, features are taken as they are.
+
+    Raises:
+        ConfigError: The standardisation is one of other features.
     """
 
     feature_mean: Tensor
@@ -129,22 +165,27 @@ class DirectionNetwork(nn.Module):
             raise ConfigError(f"a standardisation of {mean.shape} does not fit {config.n_features} features")
         self.register_buffer("feature_mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("feature_scale", torch.tensor(scale, dtype=torch.float32))
-        self.body = FAMILIES[config.family](config)
-        self.head = nn.Linear(config.hidden_size, 1)
+        body = FAMILIES[config.family](config)
+        self.body = body
+        self.head = nn.Linear(body.width, config.output_dim)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """From raw features (batch, window, features) to log-odds (batch,)."""
-        standardised = (inputs - self.feature_mean) / self.feature_scale
-        log_odds: Tensor = self.head(self.body(standardised)).squeeze(-1)
-        return log_odds
+        """From raw features to (batch, output_dim).
+
+        Args:
+            inputs: Shape (batch, window, features); or (batch, features) where the window is one day.
+        """
+        days = inputs.unsqueeze(1) if inputs.ndim == 2 and self.config.window == 1 else inputs
+        outputs: Tensor = self.head(self.body((days - self.feature_mean) / self.feature_scale))
+        return outputs
 
     @property
     def n_parameters(self) -> int:
         """Trained weights; the standardisation is not counted."""
         return sum(weights.numel() for weights in self.parameters())
 
-    def probabilities(self, inputs: ArrayLike) -> NDArray[np.float32]:
-        """The probability of a positive return for each sample, with dropout switched off.
+    def predict(self, inputs: ArrayLike) -> NDArray[np.float32]:
+        """What the network says of each sample, with dropout switched off: see ``NetworkConfig.predicts``.
 
         Args:
             inputs: Raw features, shape (samples, window, features); or flat, (samples, window * features),
@@ -152,36 +193,59 @@ class DirectionNetwork(nn.Module):
                 array.
 
         Returns:
-            Shape (samples,).
+            Shape (samples,), or (samples, output_dim) where that is more than 1.
 
         Raises:
             UsageError: The shape does not fit.
         """
+        outputs = self._outputs(inputs)
+        if self.config.predicts == "probability":
+            outputs = torch.sigmoid(outputs)
+        elif self.config.predicts == "classes":
+            outputs = torch.softmax(outputs, dim=-1)
+        result: NDArray[np.float32] = (outputs.squeeze(-1) if self.config.output_dim == 1 else outputs).numpy()
+        return result
+
+    def probabilities(self, inputs: ArrayLike) -> NDArray[np.float32]:
+        """The outputs as log-odds made probabilities, whatever ``NetworkConfig.predicts`` says; see :meth:`predict`.
+
+        Raises:
+            UsageError: The shape does not fit, or the network gives more than one value.
+        """
+        if self.config.output_dim != 1:
+            raise UsageError(f"a network with {self.config.output_dim} outputs does not give one probability")
+        result: NDArray[np.float32] = torch.sigmoid(self._outputs(inputs)).squeeze(-1).numpy()
+        return result
+
+    def _outputs(self, inputs: ArrayLike) -> Tensor:
+        """On the CPU, shape (samples, output_dim); the mode is left as it was."""
         array = np.asarray(inputs, dtype=np.float32)
         window, n_features = self.config.window, self.config.n_features
         if array.shape[1:] not in ((window, n_features), (window * n_features,)):
             raise UsageError(f"inputs of shape {array.shape} don't fit (samples, {window}, {n_features})")
-        batch = torch.tensor(array.reshape(-1, window, n_features))
+        days = torch.tensor(array.reshape(-1, window, n_features))
         was_training = self.training
         self.eval()
         with torch.inference_mode():
-            result: NDArray[np.float32] = torch.sigmoid(self(batch)).numpy()
+            at_once = max(1, VALUES_AT_ONCE // (window * n_features))
+            device = self.feature_mean.device
+            outputs = torch.cat([self(part.to(device)).float().cpu() for part in torch.split(days, at_once)])
         self.train(was_training)
-        return result
+        return outputs
 
 
 class NetworkModel:
     """What MLflow's pyfunc flavor loads; see :func:`_load_pyfunc`."""
 
-    def __init__(self, network: DirectionNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = network
 
     def predict(self, inputs: ArrayLike, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
-        """:meth:`DirectionNetwork.probabilities`; ``params`` is MLflow's and has no effect."""
-        return self.network.probabilities(inputs)
+        """:meth:`Network.predict`; ``params`` is MLflow's and has no effect."""
+        return self.network.predict(inputs)
 
 
-def save_network(directory: Path, network: DirectionNetwork) -> None:
+def save_network(directory: Path, network: Network) -> None:
     """Write a network into a directory, which is made if it is not there."""
     directory.mkdir(parents=True, exist_ok=True)
     config = json.dumps(network.config.to_dict(), indent=2) + "\n"
@@ -189,7 +253,7 @@ def save_network(directory: Path, network: DirectionNetwork) -> None:
     torch.save(network.state_dict(), directory / WEIGHTS_FILE)
 
 
-def load_network(directory: Path) -> DirectionNetwork:
+def load_network(directory: Path) -> Network:
     """Read the network that :func:`save_network` wrote; no code in the files is ever run.
 
     Raises:
@@ -199,8 +263,9 @@ def load_network(directory: Path) -> DirectionNetwork:
     """
     try:
         text = (directory / CONFIG_FILE).read_text(encoding="utf-8")
-        network = DirectionNetwork(NetworkConfig.from_dict(json.loads(text)))
-        network.load_state_dict(_load_weights(directory / WEIGHTS_FILE))
+        network = Network(NetworkConfig.from_dict(_renewed(json.loads(text))))
+        weights = _load_weights(directory / WEIGHTS_FILE)
+        network.load_state_dict({key.replace("body.gru.", "body.layers."): one for key, one in weights.items()})
     except FileNotFoundError as error:
         raise NotFoundError(f"no network in {directory}: {Path(error.filename).name} is missing") from error
     except ValueError as error:  # ConfigError is one
@@ -208,6 +273,14 @@ def load_network(directory: Path) -> DirectionNetwork:
     except RuntimeError as error:
         raise CorruptDataError(f"the weights in {directory} don't fit {CONFIG_FILE}: {error}") from error
     return network.eval()
+
+
+def _renewed(values: object) -> object:
+    """The config of a network of the first version, which always gave log-odds and had one width."""
+    if not isinstance(values, dict) or not isinstance(values.get("n_layers"), int):
+        return values
+    kept = {key: value for key, value in values.items() if key not in ("hidden_size", "n_layers")}
+    return {**kept, "hidden_layers": [values.get("hidden_size")] * values["n_layers"], "predicts": "probability"}
 
 
 def _load_weights(path: Path) -> dict[str, Tensor]:

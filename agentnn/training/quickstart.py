@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agentnn.config.loader import load_config
 from agentnn.errors import UsageError
 from agentnn.records import Metric
 from agentnn.tracking.backtests.backtest import backtest, performance
@@ -23,20 +24,21 @@ from agentnn.training.data import (
     FEATURES,
     Samples,
     Split,
+    Standardisation,
     chronological_split,
     embargo_days,
     load_prices,
     make_samples,
 )
-from agentnn.training.loop import Epoch, TrainedNetwork, TrainingConfig, TrainingData, train
-from agentnn.training.networks import NetworkConfig, save_network
+from agentnn.training.fitting import fit
+from agentnn.training.networks import Network, save_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from agentnn.training.networks import DirectionNetwork
+    from agentnn.config.schema import Config
 
 DATASET = "GOOG daily OHLCV 2004-2008 (matplotlib sample data)"
 WINDOW = 10
@@ -49,27 +51,39 @@ stock."""
 CHAMPION_METRIC = "validation_sharpe_ratio"
 
 
-def _mlp(window: int, hidden_size: int, n_layers: int, learning_rate: float, seed: int) -> TrainingConfig:
-    network = NetworkConfig("mlp", len(FEATURES), window, hidden_size, n_layers, dropout=0.2)
-    return TrainingConfig(network, learning_rate=learning_rate, seed=seed)
+def _candidate(family: str, window: int, hidden_layers: list[int], learning_rate: float, seed: int) -> Config:
+    return load_config(
+        {
+            "model": {"family": family, "hidden_layers": hidden_layers, "dropout": 0.2},
+            "data": {"window": window},
+            "training": {
+                "loss": "bce",
+                "learning_rate": learning_rate,
+                "weight_decay": 1e-2,
+                "batch_size": 64,
+                "epochs": 100,
+                "patience": 15,
+                "seed": seed,
+                "device": "cpu",
+                "num_threads": 1,  # for networks of this size also the fastest
+                "progress": False,
+                "checkpoints": False,
+            },
+        }
+    )
 
 
-def _gru(window: int, hidden_size: int, n_layers: int, learning_rate: float, seed: int) -> TrainingConfig:
-    network = NetworkConfig("gru", len(FEATURES), window, hidden_size, n_layers, dropout=0.2)
-    return TrainingConfig(network, learning_rate=learning_rate, seed=seed)
-
-
-CANDIDATES: Mapping[str, TrainingConfig] = {
-    "mlp-small": _mlp(1, 8, 1, 1e-3, 1),
-    "mlp-medium": _mlp(1, 32, 1, 1e-3, 1),
-    "mlp-medium-reseeded": _mlp(1, 32, 1, 1e-3, 2),
-    "mlp-deep": _mlp(1, 32, 2, 3e-4, 1),
-    "mlp-window": _mlp(5, 32, 2, 3e-4, 1),
-    "gru-small": _gru(10, 8, 1, 1e-3, 1),
-    "gru-medium": _gru(10, 16, 1, 1e-3, 1),
-    "gru-medium-reseeded": _gru(10, 16, 1, 1e-3, 2),
-    "gru-slow": _gru(10, 16, 1, 3e-4, 1),
-    "gru-deep": _gru(10, 16, 2, 1e-3, 1),
+CANDIDATES: Mapping[str, Config] = {
+    "mlp-small": _candidate("mlp", 1, [8], 1e-3, 1),
+    "mlp-medium": _candidate("mlp", 1, [32], 1e-3, 1),
+    "mlp-medium-reseeded": _candidate("mlp", 1, [32], 1e-3, 2),
+    "mlp-deep": _candidate("mlp", 1, [32, 32], 3e-4, 1),
+    "mlp-window": _candidate("mlp", 5, [32, 32], 3e-4, 1),
+    "gru-small": _candidate("gru", 10, [8], 1e-3, 1),
+    "gru-medium": _candidate("gru", 10, [16], 1e-3, 1),
+    "gru-medium-reseeded": _candidate("gru", 10, [16], 1e-3, 2),
+    "gru-slow": _candidate("gru", 10, [16], 3e-4, 1),
+    "gru-deep": _candidate("gru", 10, [16, 16], 1e-3, 1),
 }
 """The networks, by name. Two come twice with another seed, to show how much of a difference is chance."""
 
@@ -95,7 +109,7 @@ class Candidate:
     start_time: int
     end_time: int
     history: tuple[Metric, ...] = ()
-    network: DirectionNetwork | None = field(default=None, repr=False)
+    network: Network | None = field(default=None, repr=False)
     input_example: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
@@ -158,7 +172,7 @@ class Study:
 def train_candidates(
     on_progress: Callable[[Progress], None] | None = None,
     *,
-    candidates: Mapping[str, TrainingConfig] = CANDIDATES,
+    candidates: Mapping[str, Config] = CANDIDATES,
 ) -> Iterator[Candidate]:
     """Train the networks one after the other and backtest each; yields each as soon as it is done.
 
@@ -169,36 +183,56 @@ def train_candidates(
     study = Study.load()
     for index, (name, config) in enumerate(candidates.items()):
 
-        def report(epoch: Epoch, name: str = name, index: int = index, most: int = config.max_epochs) -> None:
+        def report(epoch: int, name: str = name, index: int = index, most: int = config.training.epochs) -> None:
             if on_progress is not None:
-                on_progress(Progress(name, index, len(candidates), epoch.number, most))
+                on_progress(Progress(name, index, len(candidates), epoch, most))
 
         yield train_candidate(name, config, study, report)
 
 
-def train_candidate(
-    name: str, config: TrainingConfig, study: Study, on_epoch: Callable[[Epoch], None] | None = None
-) -> Candidate:
-    """Train one network, and backtest it on the validation and on the test part."""
-    start = _now()
-    samples = study.samples.last(config.network.window)
-    parts = TrainingData(samples.part(study.split.train), samples.part(study.split.validation))
-    trained = train(config, parts, on_epoch)
-    positions = long_or_flat(trained.network.probabilities(samples.inputs))
+def train_candidate(name: str, config: Config, study: Study, report: Callable[[int], None] | None = None) -> Candidate:
+    """Train one network, and backtest it on the validation and on the test part.
+
+    Args:
+        name: What it is called.
+        config: The network, and how it is trained.
+        study: The samples.
+        report: Called after every epoch with its number.
+    """
+    start, history = _now(), list[Metric]()
+
+    def on_epoch(epoch: int, values: Mapping[str, float]) -> None:
+        history.extend(Metric(key, values[key], epoch, _now()) for key in ("train_loss", "val_loss"))
+        if report is not None:
+            report(epoch)
+
+    samples = study.samples.last(config.data.window)
+    train, validation = samples.part(study.split.train), samples.part(study.split.validation)
+    fitted = fit(
+        config,
+        train.inputs,
+        train.next_returns > 0,
+        validation.inputs,
+        validation.next_returns > 0,
+        standardisation=Standardisation.fit(train),
+        on_epoch=on_epoch,
+    )
+    network = fitted.model
+    assert isinstance(network, Network)
     metrics = {
-        **_figures(positions, study),
-        "best_val_loss": trained.best.val_loss,
-        "best_epoch": float(trained.best.number),
+        **_figures(long_or_flat(network.probabilities(samples.inputs)), study),
+        "best_val_loss": fitted.history.best_value,
+        "best_epoch": float(fitted.history.best_epoch),
     }
     return Candidate(
         name=name,
-        params={**study.params, **_params(config), "n_parameters": trained.network.n_parameters},
+        params={**study.params, **_params(config), "n_parameters": network.n_parameters},
         metrics=metrics,
-        history=_history(trained),
+        history=tuple(history),
         start_time=start,
         end_time=_now(),
-        network=trained.network,
-        input_example=parts.train.inputs[:2].copy(),
+        network=network,
+        input_example=train.inputs[:2].copy(),
     )
 
 
@@ -278,31 +312,24 @@ def _figures(positions: NDArray[np.float64], study: Study) -> dict[str, float]:
     return test
 
 
-def _params(config: TrainingConfig) -> dict[str, str | int | float]:
-    network = config.network
+def _params(config: Config) -> dict[str, str | int | float]:
+    model, training = config.model, config.training
+    assert training.weight_decay is not None and training.patience is not None
     return {
-        "family": network.family,
-        "window": network.window,
-        "hidden_size": network.hidden_size,
-        "n_layers": network.n_layers,
-        "dropout": network.dropout,
-        "learning_rate": config.learning_rate,
-        "weight_decay": config.weight_decay,
-        "batch_size": config.batch_size,
-        "max_epochs": config.max_epochs,
-        "patience": config.patience,
-        "seed": config.seed,
+        "family": model.family,
+        "window": config.data.window,
+        "hidden_size": model.hidden_layers[0],
+        "n_layers": len(model.hidden_layers),
+        "dropout": model.dropout,
+        "learning_rate": training.learning_rate,
+        "weight_decay": training.weight_decay,
+        "batch_size": training.batch_size,
+        "max_epochs": training.epochs,
+        "patience": training.patience,
+        "seed": training.seed,
         "features": ", ".join(FEATURES),
         "position_rule": "long if P(up) > 0.5, else flat",
     }
-
-
-def _history(trained: TrainedNetwork) -> tuple[Metric, ...]:
-    return tuple(
-        Metric(key, value, epoch.number, epoch.timestamp)
-        for epoch in trained.epochs
-        for key, value in (("train_loss", epoch.train_loss), ("val_loss", epoch.val_loss))
-    )
 
 
 def _requirements() -> list[str]:

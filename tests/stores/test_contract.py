@@ -369,6 +369,26 @@ class TestHistory:
     def test_a_deleted_run_keeps_its_history(self, store: TrackingStore) -> None:
         assert store.metric_history(run_id(9), "m") == [Metric("m", 99.0, 0, NOON)]
 
+    @pytest.mark.parametrize("keys", [None, ("m",), ("odd", "loss", "none"), ()])
+    def test_those_of_many_runs_are_those_of_each(self, store: TrackingStore, keys: tuple[str, ...] | None) -> None:
+        runs = list(store.search_runs(RunQuery(view="all")))
+        expected = [
+            (run.run_id, key, [str(one) for one in store.metric_history(run.run_id, key)])
+            for run in runs
+            for key in sorted(run.metrics)
+            if keys is None or key in keys
+        ]
+        assert len(expected) > 10 or keys is not None
+        found = [(one.run_id, one.key, list(map(str, one.points))) for one in store.metric_histories(runs, keys)]
+        assert found == expected
+
+    def test_those_of_long_runs_are_the_same(self, store: TrackingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        runs = list(store.search_runs(RunQuery(view="all")))
+        whole = list(map(str, store.metric_histories(runs)))
+        for most in (1, 3):
+            monkeypatch.setattr("agentnn.stores.sql_histories._MOST_ROWS", most)
+            assert list(map(str, store.metric_histories(runs))) == whole
+
 
 class TestFieldKeys:
     @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from agentnn.errors import UsageError
 from agentnn.tracking.backtests.backtest import backtest, performance
 from agentnn.training.data import load_prices
-from agentnn.training.networks import DirectionNetwork, NetworkConfig
+from agentnn.training.networks import Network, NetworkConfig
 from agentnn.training.quickstart import (
     CANDIDATES,
     COST_PER_TURNOVER,
@@ -30,12 +30,14 @@ from agentnn.training.quickstart import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agentnn.config.schema import Config
+
 TEST_METRICS = {"total_return", "annual_return", "annual_volatility", "max_drawdown", "max_drawdown_days"}
 
 
-def shortened(name: str, **network: object) -> dict[str, object]:
+def shortened(name: str) -> dict[str, Config]:
     config = CANDIDATES[name]
-    return {name: dataclasses.replace(config, max_epochs=3, network=dataclasses.replace(config.network, **network))}
+    return {name: config.model_copy(update={"training": config.training.model_copy(update={"epochs": 3})})}
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +53,10 @@ def trained(progress: list[Progress]) -> list[Candidate]:
 
 def test_there_is_a_choice() -> None:
     assert len(CANDIDATES) >= 8
-    assert {config.network.family for config in CANDIDATES.values()} == {"mlp", "gru"}
-    assert len({config.seed for config in CANDIDATES.values()}) > 1
-    assert len({config.learning_rate for config in CANDIDATES.values()}) > 1
-    assert len(set(CANDIDATES.values())) == len(CANDIDATES)
+    assert {config.model.family for config in CANDIDATES.values()} == {"mlp", "gru"}
+    assert len({config.training.seed for config in CANDIDATES.values()}) > 1
+    assert len({config.training.learning_rate for config in CANDIDATES.values()}) > 1
+    assert len({json.dumps(config.to_dict()) for config in CANDIDATES.values()}) == len(CANDIDATES)
 
 
 def test_every_epoch_is_in_the_history(trained: list[Candidate]) -> None:
@@ -154,7 +156,7 @@ class ValidationOnly(Mapping[str, float]):
 
 
 def candidate(name: str, **metrics: float) -> Candidate:
-    network = DirectionNetwork(NetworkConfig("mlp", 1))
+    network = Network(NetworkConfig("mlp", 1))
     return Candidate(name, {}, ValidationOnly(**metrics), start_time=0, end_time=1, network=network)
 
 

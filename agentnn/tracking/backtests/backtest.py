@@ -69,13 +69,21 @@ def backtest(positions: ArrayLike, returns: ArrayLike, cost_per_turnover: float 
         return Backtest(held, turnover, net, np.cumprod(1 + net))
 
 
-def performance(result: Backtest, *, periods_per_year: float = PERIODS_PER_YEAR) -> dict[str, float]:
+def performance(
+    result: Backtest, *, periods_per_year: float = PERIODS_PER_YEAR, risk_free_rate: float = 0.0
+) -> dict[str, float]:
     """The figures of a backtest.
 
     A figure that is undefined is left out, never NaN or infinite: the ratios of an account that never moved,
     the Sharpe ratio of returns that are all equal, the Sortino ratio, Calmar ratio and profit factor without
     a loss, the win rate without a position, what needs a standard deviation when there is only one period. A
     figure that overflows is left out too.
+
+    Args:
+        result: The backtest.
+        periods_per_year: How many of the periods make a year.
+        risk_free_rate: A year's return without risk, as a fraction; what a period has of it, compounded, is taken
+            off the returns for the Sharpe and the Sortino ratio. Capital that is not invested earns nothing.
 
     Returns:
         ``total_return``: final capital over first capital, minus 1.
@@ -91,14 +99,17 @@ def performance(result: Backtest, *, periods_per_year: float = PERIODS_PER_YEAR)
             in a year.
 
     Raises:
-        UsageError: ``periods_per_year`` is not positive.
+        UsageError: ``periods_per_year`` is not positive, or ``risk_free_rate`` not above -1.
     """
     _check_periods(periods_per_year)
+    if not (math.isfinite(risk_free_rate) and risk_free_rate > -1):
+        raise UsageError(f"risk_free_rate must be above -1, not {risk_free_rate}")
+    without_risk = math.expm1(math.log1p(risk_free_rate) / periods_per_year)
     with np.errstate(over="ignore", invalid="ignore"):
         return _finite(
             {
                 **_growth(result.equity, periods_per_year),
-                **_ratios(result.net_returns, periods_per_year),
+                **_ratios(result.net_returns - without_risk, periods_per_year),
                 **_wins(result.net_returns, result.positions),
                 "exposure": np.mean(result.positions != 0),
                 "turnover": np.mean(result.turnover) * periods_per_year,

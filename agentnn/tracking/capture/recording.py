@@ -98,7 +98,7 @@ def record_model_summary(run: ActiveRun, summary: ModelSummary, text: str, file:
     run.log_metrics({"model_parameters": summary.parameters, "model_trainable_parameters": summary.trainable})
 
 
-def record_data(run: ActiveRun, data: DataCharacteristics, folder: str) -> None:
+def record_data(run: ActiveRun, data: DataCharacteristics, folder: str, prefix: str = "") -> None:
     """Details, a table of the features, the scaler, drift and a figure, in a folder.
 
     Warns:
@@ -113,8 +113,8 @@ def record_data(run: ActiveRun, data: DataCharacteristics, folder: str) -> None:
     if data.drift:
         run.log_table([one.to_dict() for one in data.drift], f"{folder}/drift.json")
         farthest = max(data.drift, key=lambda one: one.ks_statistic)
-        run.log_metrics({"drift_max_ks": farthest.ks_statistic})
-        run.set_tags({"drift_feature": farthest.name})
+        run.log_metrics({f"{prefix}drift_max_ks": farthest.ks_statistic})
+        run.set_tags({f"{prefix}drift_feature": farthest.name})
     if data.inputs.looked_at < data.inputs.rows:
         warn(f"of {data.inputs.rows:,} rows of the data a sample of {data.inputs.looked_at:,} was described")
     with optional("the figure of the distributions"):

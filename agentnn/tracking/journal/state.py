@@ -9,6 +9,7 @@
         ├── sender.json              what the sender is at
         ├── sender.log               what it had to say
         ├── wake                     a pipe: a byte in it ends the sender's nap
+        ├── checkpoints/<uuid>/      the states of a training, until its run has ended well
         └── runs/<uuid>/             a run, until everything is delivered
             ├── journal              what was logged
             ├── files/               what was logged as a file, copied
@@ -79,6 +80,7 @@ class StoreFolder:
         self.log = path / "sender.log"
         self.wake = path / "wake"
         self.trash = path / "trash"
+        self.checkpoints = path / "checkpoints"
 
     @classmethod
     def of(cls, settings: Settings) -> StoreFolder:

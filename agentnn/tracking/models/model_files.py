@@ -63,32 +63,36 @@ def save_pyfunc_model(
 
 
 def build_model_folder(saved: Path, target: Path) -> None:
-    """Make MLflow's model folder of a module that :func:`agentnn.tracking.models.torch_modules.save_module` wrote.
+    """Make MLflow's model folder of a saved model.
 
-    torch is not imported. ``mlflow.pyfunc.load_model`` reads the folder with agentnn's loader, which runs no code from
-    it unless it is told ``model_config={"trust": True}``; ``mlflow.pytorch.load_model`` gives the module by unpickling.
+    It is one that :func:`agentnn.tracking.models.torch_modules.save_module` wrote, or a folder that tells itself how it
+    is loaded: its ``module.json`` names ``loader_module``, ``data`` (a file or folder beside it) and
+    ``pip_requirements``. torch is not imported. ``mlflow.pyfunc.load_model`` reads what comes out with agentnn's
+    loader, which runs no code from it; that of a module does where it is told ``model_config={"trust": True}``, and
+    ``mlflow.pytorch.load_model`` gives the module by unpickling.
 
     Args:
-        saved: The directory of the saved module.
+        saved: The directory of the saved model.
         target: Where to write; it must be empty or not be there yet.
 
     Raises:
-        NotFoundError: ``saved`` is not a saved module.
+        NotFoundError: ``saved`` is no saved model.
     """
     try:
         description = json.loads((saved / DESCRIPTION_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NotFoundError(f"no saved PyTorch module in {saved}: {DESCRIPTION_FILE} is missing") from error
-    as_torch = {"model_data": f"data/{saved.name}", "pytorch_version": description["torch"], "code": None}
+    loader = description.get("loader_module")
+    as_torch = {"model_data": f"data/{saved.name}", "pytorch_version": description.get("torch"), "code": None}
     save_pyfunc_model(
         target,
-        loader_module="agentnn.tracking.models.torch_modules",
-        data_path=saved,
+        loader_module=loader or "agentnn.tracking.models.torch_modules",
+        data_path=saved if loader is None else saved / description["data"],
         pip_requirements=description["pip_requirements"],
         input_example=_array(saved / INPUT_FILE),
         output_example=_array(saved / OUTPUT_FILE),
-        model_config={"trust": False},
-        flavors={"pytorch": as_torch},
+        model_config={"trust": False} if loader is None else None,
+        flavors={"pytorch": as_torch} if loader is None else None,
     )
 
 

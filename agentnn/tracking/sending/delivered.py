@@ -98,6 +98,12 @@ class Delivered:
             return True
         return self._wait(lambda cursor: cursor.offset >= size, timeout, while_unavailable)
 
+    def look(self) -> str:
+        """:attr:`run_id` as the cursor has it now."""
+        if not self.run_id:
+            self._cursor()
+        return self.run_id
+
     def wait_for_run_id(self, timeout: float, while_unavailable: float) -> None:
         """Wait until the store has given the run an id; :attr:`run_id` stays empty when it has not."""
         self._wait(lambda cursor: bool(cursor.run_id), timeout, while_unavailable)

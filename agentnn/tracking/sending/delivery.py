@@ -19,6 +19,7 @@ from agentnn.errors import (
 )
 from agentnn.records import PARENT_TAG
 from agentnn.stores.mlflow_writer import UUID_TAG
+from agentnn.tracking.endings import REASON_TAG
 from agentnn.tracking.journal.journal import read_journal
 from agentnn.tracking.journal.process_identity import ProcessIdentity
 from agentnn.tracking.journal.state import open_private
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from agentnn.stores.mlflow_writer import MlflowWriter
     from agentnn.tracking.journal.state import RunFolder
 
-REASON_TAG = "agentnn.end_reason"
 NOT_FINITE_TAG = "agentnn.non_finite"
 PROCESS_TAG = "agentnn.process"
 HEARTBEAT_TAG = "agentnn.heartbeat"

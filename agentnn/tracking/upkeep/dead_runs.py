@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from agentnn.records import iso_time
 from agentnn.stores.mlflow_writer import UUID_TAG
+from agentnn.tracking.endings import REASON_TAG
 from agentnn.tracking.journal.process_identity import ProcessIdentity, this_process
-from agentnn.tracking.sending.delivery import HEARTBEAT_TAG, PROCESS_TAG, REASON_TAG
+from agentnn.tracking.sending.delivery import HEARTBEAT_TAG, PROCESS_TAG
 from agentnn.tracking.upkeep.findings import Finding
 
 if TYPE_CHECKING:

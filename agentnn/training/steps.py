@@ -1,0 +1,134 @@
+"""What a training loop does with a model: a step of the optimizer, and a look at data that are not learnt from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from agentnn.errors import UsageError
+from agentnn.training.devices import autocasting
+from agentnn.training.tensors import matched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch.optim import Optimizer
+
+    from agentnn.training.options import TrainingOptions
+
+VALUES_AT_ONCE = 2**18
+"""Values of the inputs that are evaluated at once: what the model makes of them has to fit into memory."""
+
+
+class Samples(NamedTuple):
+    """Inputs and targets, samples first."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def rows(self, rows: Tensor) -> Samples:
+        """Some of them, in this order."""
+        return Samples(self.inputs.index_select(0, rows), self.targets.index_select(0, rows))
+
+
+class Compared(NamedTuple):
+    """What a model made of some samples."""
+
+    loss: Tensor
+    outputs: Tensor
+    targets: Tensor
+
+
+class Stepper:
+    """A model, and how it is trained.
+
+    Args:
+        model: Inputs to outputs.
+        optimizer: Of its weights.
+        criterion: (outputs, targets) to the mean loss.
+        options: How to train.
+        device: Where the model is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        criterion: Callable[[Tensor, Tensor], Tensor],
+        options: TrainingOptions,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.criterion = criterion
+        self.options = options
+        self.device = device
+        self.scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "float16")
+        self._autocast = autocasting(device, options.precision)
+        self._weights = [one for group in optimizer.param_groups for one in group["params"]]
+        self._asks_again = isinstance(optimizer, torch.optim.LBFGS)
+        if self._asks_again and self.scaler.is_enabled():
+            raise UsageError("LBFGS can't be used with float16", hint="precision: bfloat16 or float32")
+
+    def step(self, samples: Samples, rows: Tensor) -> tuple[Tensor, bool]:
+        """Change the weights once, by these rows; gives the mean loss before, and whether there was a step.
+
+        There is none where 16-bit gradients were not finite: then their scale is lowered, for the next one.
+        """
+        if self._asks_again:
+            return self.optimizer.step(lambda: self._backward(samples, rows)), True  # type: ignore[arg-type, return-value]
+        loss = self._backward(samples, rows)
+        if not self.scaler.is_enabled():
+            self.optimizer.step()
+            return loss, True
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss, self.scaler.get_scale() >= before
+
+    def _backward(self, samples: Samples, rows: Tensor) -> Tensor:
+        """The gradients of the mean loss over the rows, batch by batch; gives that loss."""
+        self.optimizer.zero_grad()
+        losses = []
+        is_one = len(rows) <= self.options.batch_size
+        for batch in (rows,) if is_one else torch.split(rows, self.options.batch_size):
+            loss = self._compare(samples.rows(batch)).loss
+            if not is_one:
+                loss = loss * (len(batch) / len(rows))
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        if self.options.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self._weights, self.options.clip_norm)
+        return losses[0] if is_one else torch.stack(losses).sum()
+
+    def evaluate(self, samples: Samples, metrics: Mapping[str, Callable[[Tensor, Tensor], float]]) -> dict[str, float]:
+        """``val_loss`` and the metrics; a bounded number of samples at a time, with the model in evaluation mode."""
+        count = len(samples.inputs)
+        at_once = max(self.options.batch_size, VALUES_AT_ONCE // samples.inputs[0].numel())
+        total, seen = torch.zeros((), device=self.device), []
+        self.model.eval()
+        with torch.no_grad():
+            for inputs, targets in zip(*(torch.split(one, at_once) for one in samples), strict=True):
+                compared = self._compare(Samples(inputs, targets))
+                total.add_(compared.loss, alpha=len(inputs) / count)
+                seen.append((compared.outputs, compared.targets) if metrics else ())
+            values = {"val_loss": total.item()}
+            if metrics:
+                outputs, targets = (torch.cat(parts) for parts in zip(*seen, strict=True))
+                values |= {name: float(metric(outputs, targets)) for name, metric in metrics.items()}
+        return values
+
+    def _compare(self, samples: Samples) -> Compared:
+        with self._autocast():
+            outputs = self.model(samples.inputs.to(self.device, non_blocking=True))
+        if self.options.precision != "float32" and isinstance(outputs, Tensor):
+            outputs = outputs.float()
+        targets = matched(samples.targets.to(self.device, non_blocking=True), outputs, self.criterion)
+        loss = self.criterion(outputs, targets)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            given = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+            raise UsageError(f"the criterion gives {given}, not one number as a tensor", hint="give the mean")
+        return Compared(loss, outputs, targets)

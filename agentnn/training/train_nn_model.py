@@ -1,0 +1,225 @@
+"""``train_model``: the training loop, which reads from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from agentnn.errors import TrainingError, UsageError
+from agentnn.training.checkpoints import Checkpoints
+from agentnn.training.devices import choose_device, device_of, reproducible
+from agentnn.training.history import OWN_METRICS, History
+from agentnn.training.optimisation import Schedule
+from agentnn.training.options import TrainingOptions
+from agentnn.training.progress_bar import progress_bar
+from agentnn.training.resuming import Resumable, copied_weights
+from agentnn.training.steps import Samples, Stepper
+from agentnn.training.tensors import sample_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch.optim import Optimizer
+
+    from agentnn.training.recording import RunLogger
+
+__all__ = ["History", "TrainingOptions", "train_model"]
+
+
+def train_model(
+    model: nn.Module,
+    X_train: Any,
+    y_train: Any,
+    X_val: Any,
+    y_val: Any,
+    optimizer: Optimizer,
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    epochs: int,
+    logger: RunLogger | None = None,
+    *,
+    options: TrainingOptions | None = None,
+    scheduler: Any = None,
+    metrics: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
+    on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> History:
+    """Train a model, epoch by epoch.
+
+    The same seed, data and options give the same weights on the same machine. A training that was killed and goes on
+    with ``resume`` ends bit for bit as one that was not, and logs again what it logged since its last checkpoint.
+
+    Args:
+        model: Inputs to outputs; it is trained in place, and its mode is left as it was.
+        X_train: Inputs to learn from, samples first: a tensor, an array or a frame.
+        y_train: What the model is to give for them. Where a sample has one value, (n,) and (n, 1) are the same.
+        X_val: Inputs that are only looked at.
+        y_val: What belongs to them.
+        optimizer: Of the model's weights.
+        criterion: (outputs, targets) to the mean loss of a batch.
+        epochs: Passes over the training part, at most.
+        logger: Gets the values of each epoch, with the epoch as the step, from 1: ``train_loss`` (the mean over the
+            samples as they were met, with dropout), ``val_loss``, ``learning_rate`` (of the last step),
+            ``epoch_seconds``, and the ``metrics``.
+        options: How to train; by the defaults without them.
+        scheduler: One of torch's, or what :func:`~agentnn.training.optimisation.build_schedule` gives.
+        metrics: By name, (outputs, targets) of the whole validation part to a number.
+        on_epoch: Called after each epoch with its number and values; what it raises goes through.
+
+    Returns:
+        All values, and which epoch was best.
+
+    Raises:
+        UsageError: The data are empty, not finite, or don't fit each other or the model.
+        ConflictError: Another training uses the folder of checkpoints, or its checkpoint is of another training.
+        TrainingError: The loss is no longer finite. The last checkpoint is one from before that.
+    """
+    options, metrics = options or TrainingOptions(), metrics or {}
+    _check_request(epochs, options, metrics, criterion)
+    device = device_of(model) if options.device is None else choose_device(options.device)
+    model.to(device)
+    if isinstance(criterion, nn.Module):
+        criterion.to(device)
+    dtype = next((weights.dtype for weights in model.parameters() if weights.is_floating_point()), torch.float32)
+    train = Samples(*sample_tensors(X_train, y_train, ("X_train", "y_train"), dtype, device))
+    validation = Samples(*sample_tensors(X_val, y_val, ("X_val", "y_val"), dtype, device))
+    n_samples, samples_a_step = len(train.inputs), options.batch_size * options.accumulate_steps
+
+    schedule = Schedule.of(scheduler)
+    stepper = Stepper(model, optimizer, criterion, options, device)
+    resumable = Resumable(model, optimizer, schedule, stepper.scaler, device, _settings(options, optimizer, n_samples))
+    history = History({name: [] for name in (*OWN_METRICS, *metrics)})
+    best_weights: dict[str, Any] | None = None
+
+    with (
+        reproducible(device, seed=options.seed, deterministic=options.deterministic, num_threads=options.num_threads),
+        _same_mode_afterwards(model),
+        Checkpoints(options.checkpoint_dir, options.checkpoint_every_s) as checkpoints,
+        progress_bar(epochs, is_wanted=options.progress) as show,
+    ):
+        saved = checkpoints.start(device, resume=options.resume)
+        if saved is not None:
+            best_weights = resumable.restore(saved, history)
+
+        while not _is_over(history, epochs, options):
+            epoch, began = history.epochs + 1, time.perf_counter()
+
+            # Learn from every sample once.
+            model.train()
+            train_loss, done = torch.zeros((), device=device), 0
+            order = torch.randperm(n_samples) if options.shuffle else torch.arange(n_samples)
+            for rows in torch.split(order.to(train.inputs.device), samples_a_step):
+                loss, has_stepped = stepper.step(train, rows)
+                train_loss.add_(loss, alpha=len(rows) / n_samples)  # a tensor: nothing waits for the device
+                learning_rate = optimizer.param_groups[0]["lr"]
+                if has_stepped:
+                    schedule.after_step()
+                done += len(rows)
+                show(epoch - 1 + done / n_samples, history)
+
+            # See what it came to.
+            values = {
+                "train_loss": train_loss.item(),
+                **stepper.evaluate(validation, metrics),
+                "learning_rate": float(learning_rate),
+                "epoch_seconds": time.perf_counter() - began,
+            }
+            for name in ("train_loss", "val_loss"):
+                if not math.isfinite(values[name]):
+                    raise _not_finite(name, epoch, options, checkpoints)
+            history.add(values)
+            schedule.after_epoch(values[options.monitor])
+            if _is_better(values[options.monitor], history, options):
+                history.best_epoch, history.best_value = epoch, values[options.monitor]
+                if options.restore_best or checkpoints.are_kept:
+                    best_weights = copied_weights(model)
+
+            # Tell, and keep.
+            if logger is not None and (epoch % options.log_every == 0 or _is_over(history, epochs, options)):
+                logger.log_metrics(values, epoch)
+            if on_epoch is not None:
+                on_epoch(epoch, values)
+            if checkpoints.are_due:
+                checkpoints.write(resumable.state(history, best_weights, is_finished=False))
+
+        if checkpoints.are_kept:
+            checkpoints.write(resumable.state(history, best_weights, is_finished=True))
+        if options.restore_best and best_weights is not None:
+            model.load_state_dict(best_weights)
+    history.stopped_early = history.epochs < epochs
+    return history
+
+
+def _check_request(
+    epochs: int, options: TrainingOptions, metrics: Mapping[str, object], criterion: Callable[..., Tensor]
+) -> None:
+    if type(epochs) is not int or epochs < 0:
+        raise UsageError(f"epochs must be a whole number of at least 0, not {epochs!r}")
+    taken = [name for name in metrics if name in OWN_METRICS]
+    if taken:
+        raise UsageError(f"a metric can't be called {taken[0]}: every training has that one")
+    if options.monitor not in (*OWN_METRICS, *metrics):
+        listed = ", ".join((*OWN_METRICS, *metrics))
+        raise UsageError(f"{options.monitor!r} can't be monitored, since no epoch has it", hint=f"one of {listed}")
+    if getattr(criterion, "reduction", "mean") != "mean":
+        raise UsageError("the criterion does not give the mean over the samples", hint="reduction='mean'")
+
+
+def _settings(options: TrainingOptions, optimizer: Optimizer, n_samples: int) -> dict[str, Any]:
+    """What must not change between a checkpoint and its resumption."""
+    names = ("batch_size", "shuffle", "accumulate_steps", "clip_norm", "precision", "seed", "monitor", "monitor_mode")
+    group = optimizer.param_groups[0]
+    return {
+        **{name: getattr(options, name) for name in names},
+        "optimizer": type(optimizer).__name__,
+        "learning_rate": float(group.get("initial_lr", group["lr"])),  # a checkpoint's own would win, silently
+        "number of samples": n_samples,
+    }
+
+
+def _is_over(history: History, epochs: int, options: TrainingOptions) -> bool:
+    is_out_of_patience = options.patience is not None and history.epochs - history.best_epoch >= options.patience
+    return is_out_of_patience or history.epochs >= epochs
+
+
+def _is_better(value: float, history: History, options: TrainingOptions) -> bool:
+    """Whether an epoch is the best one so far; one without a finite value is not."""
+    if not math.isfinite(value):
+        return False
+    gain = history.best_value - value if options.monitor_mode == "min" else value - history.best_value
+    return history.best_epoch == 0 or gain > options.min_delta
+
+
+def _not_finite(name: str, epoch: int, options: TrainingOptions, checkpoints: Checkpoints) -> TrainingError:
+    advice = ["try a lower learning rate", "or clip_norm=1.0" if options.clip_norm is None else "or a lower clip_norm"]
+    if options.precision == "float16":
+        advice.append("or precision: bfloat16")
+    if checkpoints.epoch:
+        advice.append(f"; the checkpoint of epoch {checkpoints.epoch} is in {checkpoints.folder}")
+    return TrainingError(f"the {name} is no longer finite in epoch {epoch}", hint=" ".join(advice).replace(" ;", ";"))
+
+
+@contextmanager
+def _same_mode_afterwards(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
+
+
+def main() -> None:
+    """The script: ``agentnn run train`` under another name, by default on ``config_templates``' first example."""
+    import sys
+
+    from agentnn.training.scripts import run_script
+
+    run_script("train", "basic_training_example.yaml", sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Every template of a training run trains, and is recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from shared_store import copy_of, shared_state
+
+from agentnn import ModelManager
+from agentnn.training.data import load_prices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEMPLATES = [
+    path for path in sorted((Path(__file__).parents[2] / "config_templates").glob("*.yaml")) if "hpo" not in path.name
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with shared_state(tmp_path_factory) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def uri(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return copy_of(template_database, tmp_path_factory)
+
+
+@pytest.fixture
+def _prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of one's own, as custom_data.yaml names it."""
+    prices = load_prices()
+    columns = {name.title(): getattr(prices, name) for name in ("open", "high", "low", "close", "volume")}
+    pd.DataFrame({"Date": prices.dates, **columns}).to_csv(tmp_path / "prices.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_prices")
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
+def test_a_template_trains(template: Path, uri: str):
+    quick = {"training.epochs": 1, "training.num_threads": 1, "tracking.log_environment": False}
+    manager = ModelManager(uri)
+    result = manager.train(template, quick)
+    run = manager.get_run(result.run_id or "")
+    assert run.status == "FINISHED"
+    assert run.params["model.family"] in template.name or template.stem in ("basic_training_example", "custom_data")
+    assert {"sharpe_ratio", "validation_sharpe_ratio", "test_accuracy"} <= run.metrics.keys()
