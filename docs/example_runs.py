@@ -66,22 +66,41 @@ def training() -> Report:
     }
     days, values = _portfolio(noise, 756, 0.00085, 0.0092)
     params = {
-        "data.symbols": "['GOOG']", "data.window": "32", "model.cell": "lstm", "model.hidden_layers": "[64, 32]",
-        "model.dropout": "0.15", "training.batch_size": "64", "training.epochs": str(epochs),
-        "training.learning_rate": "0.003", "training.optimizer": "adamw", "training.seed": "7",
-        "training.weight_decay": "0.0001", "training.early_stopping.patience": "20",
-    }  # fmt: skip
+        "data.symbols": "['GOOG']",
+        "data.window": "32",
+        "model.cell": "lstm",
+        "model.hidden_layers": "[64, 32]",
+        "model.dropout": "0.15",
+        "training.batch_size": "64",
+        "training.epochs": str(epochs),
+        "training.learning_rate": "0.003",
+        "training.optimizer": "adamw",
+        "training.seed": "7",
+        "training.weight_decay": "0.0001",
+        "training.early_stopping.patience": "20",
+    }
     metrics = {key: points[-1] for key, points in curves.items()} | {
-        "sharpe_ratio": 1.4127, "total_return": values[-1] / values[0] - 1, "max_drawdown": _deepest(values),
-        "win_rate": 0.541, "profit_factor": 1.38, "model_parameters": 31937.0, "model_trainable_parameters": 31937.0,
-    }  # fmt: skip
+        "sharpe_ratio": 1.4127,
+        "total_return": values[-1] / values[0] - 1,
+        "max_drawdown": _deepest(values),
+        "win_rate": 0.541,
+        "profit_factor": 1.38,
+        "model_parameters": 31937.0,
+        "model_trainable_parameters": 31937.0,
+    }
     run = _run(
-        1, "lstm-64-32", metrics, params, minutes=12.4,
+        1,
+        "lstm-64-32",
+        metrics,
+        params,
+        minutes=12.4,
         tags={
-            "project": "TradingBot", "agentnn.config.overrides": '["--training.learning_rate", "0.003"]',
-            "mlflow.source.git.commit": "6f1c2a9e4b7d8035aa41c9d2e8f30b57c4a61d90", COMPUTED_TAG: "total_return, max_drawdown, win_rate",
+            "project": "TradingBot",
+            "agentnn.config.overrides": '["--training.learning_rate", "0.003"]',
+            "mlflow.source.git.commit": "6f1c2a9e4b7d8035aa41c9d2e8f30b57c4a61d90",
+            COMPUTED_TAG: "total_return, max_drawdown, win_rate",
         },
-    )  # fmt: skip
+    )
     return _sealed(training_report(TrainingFacts(_origin([run]), run, _curves(curves), _files(noise, days, values))))
 
 
@@ -104,11 +123,21 @@ def study() -> Report:
         worker = free.index(min(free))
         started, free[worker] = free[worker], free[worker] + lasts
         run = _run(
-            101 + number, f"trial-{number}", {} if state == "failed" else {"val_loss": value},
-            {"learning_rate": f"{rate:.6g}", "dropout": f"{dropout:.4g}", "hidden": str(hidden), "layers": str(layers), "cell": cell},
+            101 + number,
+            f"trial-{number}",
+            {} if state == "failed" else {"val_loss": value},
+            {
+                "learning_rate": f"{rate:.6g}",
+                "dropout": f"{dropout:.4g}",
+                "hidden": str(hidden),
+                "layers": str(layers),
+                "cell": cell,
+            },
             tags={PARENT_TAG: parent.run_id, TRIAL_NUMBER_TAG: str(number), TRIAL_STATE_TAG: state},
-            after=started, minutes=lasts, status="FAILED" if state == "failed" else "FINISHED",
-        )  # fmt: skip
+            after=started,
+            minutes=lasts,
+            status="FAILED" if state == "failed" else "FINISHED",
+        )
         runs.append(run)
         points = [value + 0.6 * math.exp(-step / 6) + noise.gauss(0, 0.004) for step in range(steps)]
         curves[run.run_id] = _curves({"val_loss": points})["val_loss"]
@@ -126,18 +155,30 @@ def comparison() -> Report:
     models = {"linear": (0.231, 0.72), "mlp": (0.188, 1.02), "gru": (0.163, 1.36), "lstm": (0.168, 1.29)}
     runs, curves, equity = [], {}, {}
     for number, (model, seed) in enumerate((model, seed) for model in models for seed in (1, 2, 3)):
-        loss, sharpe = (base + noise.gauss(0, spread) for base, spread in zip(models[model], (0.005, 0.09), strict=True))
+        loss, sharpe = (
+            base + noise.gauss(0, spread) for base, spread in zip(models[model], (0.005, 0.09), strict=True)
+        )
         drift = sharpe * 0.0096 / math.sqrt(252)
         days, values = _portfolio(noise, 504, drift, 0.0096)
         run = _run(
-            200 + number, f"{model}-{seed}",
+            200 + number,
+            f"{model}-{seed}",
             {
-                "val_loss": loss, "sharpe_ratio": sharpe, "total_return": values[-1] / values[0] - 1,
-                "max_drawdown": _deepest(values), "directional_accuracy": 0.5 + sharpe * 0.031 + noise.gauss(0, 0.004),
+                "val_loss": loss,
+                "sharpe_ratio": sharpe,
+                "total_return": values[-1] / values[0] - 1,
+                "max_drawdown": _deepest(values),
+                "directional_accuracy": 0.5 + sharpe * 0.031 + noise.gauss(0, 0.004),
             },
-            {"model": model, "seed": str(seed), "learning_rate": {"linear": "0.01", "mlp": "0.003"}.get(model, "0.001"), "batch_size": "64"},
-            after=number * 9, minutes={"linear": 0.8, "mlp": 3.1, "gru": 7.4, "lstm": 8.2}[model],
-        )  # fmt: skip
+            {
+                "model": model,
+                "seed": str(seed),
+                "learning_rate": {"linear": "0.01", "mlp": "0.003"}.get(model, "0.001"),
+                "batch_size": "64",
+            },
+            after=number * 9,
+            minutes={"linear": 0.8, "mlp": 3.1, "gru": 7.4, "lstm": 8.2}[model],
+        )
         runs.append(run)
         pace = {"linear": 5, "mlp": 9, "gru": 13, "lstm": 15}[model]
         points = [loss + 0.7 * math.exp(-step / pace) + noise.gauss(0, 0.006) for step in range(60)]
@@ -162,9 +203,20 @@ def _run(
 ) -> Run:
     start = START + round(after * 60_000)
     return Run(
-        random.Random(number).randbytes(16).hex(), name, "1", "goog-daily", status, "active", start,
-        start + round(minutes * 60_000), "ada", None, metrics, params, tags or {},
-    )  # fmt: skip
+        random.Random(number).randbytes(16).hex(),
+        name,
+        "1",
+        "goog-daily",
+        status,
+        "active",
+        start,
+        start + round(minutes * 60_000),
+        "ada",
+        None,
+        metrics,
+        params,
+        tags or {},
+    )
 
 
 def _origin(runs: Sequence[Run]) -> Origin:
@@ -220,17 +272,30 @@ def _files(noise: random.Random, days: Sequence[str], values: Sequence[float]) -
     ]
     described = [
         {
-            "name": name, "count": 1047, "missing": 0, "infinite": 0, "unique": 1031, "mean": noise.gauss(0, 0.02),
-            "std": noise.uniform(0.8, 1.2), "min": -noise.uniform(3, 5), "p50": noise.gauss(0, 0.03), "max": noise.uniform(3, 6),
+            "name": name,
+            "count": 1047,
+            "missing": 0,
+            "infinite": 0,
+            "unique": 1031,
+            "mean": noise.gauss(0, 0.02),
+            "std": noise.uniform(0.8, 1.2),
+            "min": -noise.uniform(3, 5),
+            "p50": noise.gauss(0, 0.03),
+            "max": noise.uniform(3, 6),
         }
         for name in FEATURES
-    ]  # fmt: skip
+    ]
     actual = [noise.gauss(0, 1) for _ in range(300)]
     predicted = [value * 0.55 + noise.gauss(0, 0.45) for value in actual]
     trades = tuple(
-        (days[place * 9], days[place * 9 + noise.randint(1, 8)], str(noise.choice((-10, 10, 20))), f"{noise.gauss(120, 700):.2f}")
+        (
+            days[place * 9],
+            days[place * 9 + noise.randint(1, 8)],
+            str(noise.choice((-10, 10, 20))),
+            f"{noise.gauss(120, 700):.2f}",
+        )
         for place in range(80)
-    )  # fmt: skip
+    )
     summary = (
         "Layer (type)            Output shape      Params\n"
         "================================================\n"

@@ -28,6 +28,23 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).resolve().parent / "images"
 
+LARGEST = 300_000
+"""Bytes of a picture; a larger one has fewer colours."""
+
+_SCROLL = """(one) => {
+    const above = one.tagName === "H1" ? scrollY + one.getBoundingClientRect().top : 16;
+    scrollTo({ top: scrollY + one.getBoundingClientRect().top - above, behavior: "instant" });
+}"""
+_DRAW = """async () => {
+    const undrawn = (one) => one.clientWidth && !("drawn" in one.dataset);
+    const next = () => [...document.querySelectorAll(".plot")].find(undrawn);
+    for (let one = next(); one; one = next()) {
+        one.scrollIntoView({ behavior: "instant" });
+        await new Promise(requestAnimationFrame);
+    }
+}"""
+
+
 class Shot(NamedTuple):
     """A picture: of which report, how wide and high the window is, in which light, and how far it is scrolled."""
 
@@ -44,7 +61,7 @@ SHOTS = (
     Shot("backtest", "training", 1240, 1400, start="#backtest"),
     Shot("study", "study", 1240, 1500, start="#page-content"),
     Shot("comparison", "comparison"),
-    Shot("dark", "study", 1240, 1300, "dark", start="#page-content"),
+    Shot("dark", "study", 1120, 960, "dark", start="#chart-parallel"),
     Shot("phone", "comparison", 390, 844),
 )
 
@@ -64,6 +81,8 @@ def main(folder: Path | None = None) -> None:
             picture = take(browser, pages / f"{shot.kind}.html", shot)
             target = images / f"report-{shot.name}.png"
             picture.save(target, optimize=True)
+            if target.stat().st_size > LARGEST:
+                picture.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
             print(f"{target.name}: {picture.width} x {picture.height}, {target.stat().st_size / 1000:.0f} kB")
         browser.close()
     if not folder:
@@ -85,9 +104,7 @@ def take(browser: Browser, page_path: Path, shot: Shot) -> Image.Image:
     page = context.new_page()
     page.goto(page_path.as_uri())
     draw_all(page)
-    page.locator(shot.start).first.evaluate(
-        "one => scrollTo({ top: one.tagName === 'H1' ? 0 : one.getBoundingClientRect().top + scrollY - 16, behavior: 'instant' })"
-    )
+    page.locator(shot.start).first.evaluate(_SCROLL)
     page.wait_for_timeout(200)
     taken = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     context.close()
@@ -96,15 +113,7 @@ def take(browser: Browser, page_path: Path, shot: Shot) -> Image.Image:
 
 def draw_all(page: Page) -> None:
     """Scroll through the page until every chart is drawn."""
-    page.evaluate(
-        """async () => {
-            const next = () => [...document.querySelectorAll(".plot")].find((one) => one.clientWidth && !("drawn" in one.dataset));
-            for (let one = next(); one; one = next()) {
-                one.scrollIntoView({ behavior: "instant" });
-                await new Promise(requestAnimationFrame);
-            }
-        }"""
-    )
+    page.evaluate(_DRAW)
 
 
 if __name__ == "__main__":

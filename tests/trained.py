@@ -21,8 +21,8 @@ training: {epochs: 3, batch_size: 64, learning_rate: 0.01, seed: 7, num_threads:
 QUIET = ("--tracking.log_environment", "false")
 """Leaves out what asks git and the machine."""
 
-LONG = ("--training.epochs", "400", "--training.batch_size", "16")
-"""Long enough to be broken off, short enough to be waited for."""
+LONG = ("--training.epochs", "120", "--training.batch_size", "16", "--training.checkpoint_every_s", "0.1")
+"""Long enough to be broken off, with a state after every few epochs."""
 
 
 def write_config(folder: Path, text: str = TINY, name: str = "tiny.yaml") -> str:

@@ -34,7 +34,7 @@ def hpo(
         typer.Option("--engine", help="Where trials run: processes of this machine, or a Ray cluster."),
     ] = None,
     address: Annotated[
-        str | None, typer.Option("--address", metavar="A", help="Of the Ray cluster: auto, or ray://HOST:10001.")
+        str | None, typer.Option("--address", metavar="A", help="Of the Ray cluster's head: auto, or HOST:6379.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the last study of this name, or work at it beside others.")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from agentnn.config.objectives import StudyObjective
     from agentnn.training.hpo.engine import TrialTask
+    from agentnn.training.hpo.request import StudyBeginning, StudyEvents
     from agentnn.training.hpo.results import TrialRecord
-    from agentnn.training.hpo.study import StudyBeginning, StudyEvents
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.cli.render import Row, Table, View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -27,13 +27,21 @@ def study_view(result: StudyResult) -> View:
     )
 
 
-def _table(result: StudyResult, trials: Sequence[TrialRecord]) -> Table:
+def _table(result: StudyResult, trials: Sequence[TrialRecord], left_out: Container[str] = ()) -> Table:
     from agentnn.training.hpo.study_files import trials_table
 
-    columns = trials_table(result, trials)
+    columns = {name: values for name, values in trials_table(result, trials).items() if name not in left_out}
     lines = zip(*columns.values(), strict=True)
     rows = [Row(line, str(one.run_id or one.number), one.to_dict) for line, one in zip(lines, trials, strict=True)]
     return Table(list(columns), rows, essential=3)
+
+
+def _shown_table(result: StudyResult) -> tuple[Table, int]:
+    """The best trials as a person compares them: by what was tried; and how many more there are."""
+    shown = _best_first(result)[:_SHOWN_TRIALS]
+    measured = {f"metrics.{name}" for one in shown for name in one.metrics}
+    unused = {name for name in ("retry_of", "reason") if not any(getattr(one, name) for one in shown)}
+    return _table(result, shown, {"run_id", *measured, *unused}), len(result.trials) - len(shown)
 
 
 def _picture(result: StudyResult, console: Console) -> RenderableType:
@@ -54,9 +62,8 @@ def _picture(result: StudyResult, console: Console) -> RenderableType:
     facts += [(name, value) for name, value in result.metrics.items() if name in _SHOWN_METRICS]
     if result.registered is not None:
         facts.append(("registered", f"models:/{result.registered}"))
-    shown = _best_first(result)[:_SHOWN_TRIALS]
-    parts: list[RenderableType] = [details(facts), Text(), table_of(_table(result, shown), console)]
-    more = len(result.trials) - len(shown)
+    table, more = _shown_table(result)
+    parts: list[RenderableType] = [details(facts), Text(), table_of(table, console)]
     return Group(*parts, Text(f"{more} more: -o tsv", style="dim")) if more else Group(*parts)
 
 

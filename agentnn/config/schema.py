@@ -118,6 +118,9 @@ class TrainingSection(Section):
     shuffle: bool = Field(default=True, description="Whether the training samples are shuffled each epoch.")
     checkpoints: bool = Field(default=True, description="Keep the best and the last state of the run.")
     checkpoint_dir: str | None = Field(default=None, min_length=1, description="Where they are kept.")
+    checkpoint_every_s: float | None = Field(
+        default=None, ge=0, description="Seconds between two of them, 0 for every epoch; so seldom that it is not felt."
+    )
     progress: bool = Field(default=True, description="Show a bar on a terminal.")
     params: Values = Field(default_factory=Values, description="Anything else that the training needs.")
 

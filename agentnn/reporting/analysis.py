@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from agentnn.query.grouping import Summary
 from agentnn.tracking.backtests.equity_curve import drawdowns
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def rolling_sharpe(values: Sequence[float], window: int, periods_per_year: float
     """
     returns = []
     for before, value in zip(values, values[1:], strict=False):
-        if before <= 0:
+        if before <= 0 or not math.isfinite(value / before):
             break
         returns.append(value / before - 1)
     centre = math.fsum(returns) / len(returns) if returns else 0.0
@@ -137,13 +138,10 @@ def band_of(curves: Sequence[Curve]) -> Band | None:
     spreads: list[Point] = []
     for step in steps:
         values = [value for one in by_step if (value := one[step]) is not None]
-        if len(values) < len(curves):  # the mean of those that are left would not be that of the group
-            means.append(None)
-            spreads.append(None)
-            continue
-        mean = math.fsum(values) / len(values)
-        means.append(mean)
-        spreads.append(math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)))
+        # With a gap in one of them, the mean of those that are left would not be that of the group.
+        found = Summary.of(values) if len(values) == len(curves) else None
+        means.append(None if found is None else found.mean)
+        spreads.append(None if found is None else found.std)
     pairs = list(zip(means, spreads, strict=True))
     return Band(
         tuple(steps),

@@ -25,18 +25,10 @@ Assets = Literal["inline", "shared", "cdn"]
 TEMPLATES = Path(__file__).parent / "templates"
 
 _SCRIPTS = (
-    "text.js",
-    "report.js",
-    "theme.js",
-    "tables.js",
-    "plots.js",
-    "lines.js",
-    "rows.js",
-    "bars.js",
-    "contours.js",
-    "parallel.js",
-    "values.js",
-    "page.js",
+    ("text", "report", "theme", "tables")
+    + ("axes", "plots", "controls", "watching")
+    + ("lines", "line_tools", "rows", "row_tools", "slices", "bars", "timeline", "contours", "parallel", "values")
+    + ("page",)
 )
 _CDN = "https://cdn.plot.ly/"
 _VERSION = re.compile(rb"plotly\.js v(\d[\w.-]*)")
@@ -104,7 +96,7 @@ def shared_assets() -> Mapping[str, bytes]:
 @cache
 def page_script() -> str:
     """Our script: its parts share one scope, and leave nothing behind."""
-    parts = [(TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS]
+    parts = [(TEMPLATES / f"{name}.js").read_text("utf-8") for name in _SCRIPTS]
     return '(() => {\n"use strict";\n' + "\n".join(parts) + "})();\n"
 
 

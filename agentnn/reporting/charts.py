@@ -45,15 +45,12 @@ def needs_script(block: Block) -> bool:
 
 def grouped(blocks: Iterable[Block]) -> Iterator[tuple[bool, list[Block]]]:
     """The blocks, with learning curves that follow one another together: they share their controls."""
-    for are_curves, together in groupby(blocks, _is_curve):
-        if are_curves:
-            yield True, list(together)
+    for are_lines, found in groupby(blocks, lambda block: isinstance(block, LineChart) and block.x_shape == "number"):
+        together = list(found)
+        if are_lines and any(block.can_smooth for block in together if isinstance(block, LineChart)):
+            yield True, together
         else:
             yield from ((False, [block]) for block in together)
-
-
-def _is_curve(block: Block) -> bool:
-    return isinstance(block, LineChart) and block.can_smooth
 
 
 def heat_steps(table: HeatTable) -> list[list[int]]:

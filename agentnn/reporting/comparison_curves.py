@@ -25,29 +25,32 @@ _MOST_POINTS = 25_000
 """Of all curves together: what a page can hold."""
 
 _FEWEST, _MOST_OF_A_CURVE = 60, 1000
-_MOST_CHARTS, _MOST_BANDS = 12, 8
+_MOST_CHARTS, _MOST_BANDS, _MOST_BAND_CHARTS = 12, 8, 4
 _EQUITY_POINTS = 10_000
 
 
-def curve_blocks(facts: ComparisonFacts, names: Mapping[str, str], groups: Sequence[RunGroup]) -> list[Block]:
-    """A chart for each metric with two values or more, a line for each run; the mean of seeds beside it."""
-    keys = {key for of_run in facts.curves.values() for key, curve in of_run.items() if curve.points > 1}
-    if not keys:
+def curve_blocks(facts: ComparisonFacts, names: Mapping[str, str]) -> list[Block]:
+    """A chart for each metric with two values or more, a line for each run."""
+    ordered = _drawn_metrics(facts)
+    if not ordered:
         return [Missing("learning curves", "no metric of any run has two values")]
-    ordered = sorted(facts.origin.directions.ordered(keys), key=lambda key: key != facts.leading)
     shown = ordered[:_MOST_CHARTS]
     lines = sum(curve.points > 1 for of_run in facts.curves.values() for key, curve in of_run.items() if key in shown)
     most = min(max(_MOST_POINTS // lines, _FEWEST), _MOST_OF_A_CURVE)
-    blocks: list[Block] = []
-    for place, key in enumerate(shown):
-        blocks.append(_chart(facts, names, key, place, most))
-        band = _band_chart(facts, groups, key, place)
-        blocks += [] if band is None else [band]
+    blocks: list[Block] = [_chart(facts, names, key, place, most) for place, key in enumerate(shown)]
     if len(ordered) > len(shown):
         blocks.append(
             Missing(f"curves of {listed(ordered[len(shown) :])}", "a page with all of them could not be read")
         )
     return blocks
+
+
+def band_blocks(facts: ComparisonFacts, groups: Sequence[RunGroup]) -> list[Block]:
+    """For each of the first metrics the mean curve of runs that differ in nothing but a seed, with its spread."""
+    keys = _drawn_metrics(facts)[:_MOST_CHARTS]
+    charts = (_band_chart(facts, groups, key, place) for place, key in enumerate(keys))
+    found: list[Block] = [chart for chart in charts if chart is not None]
+    return found[:_MOST_BAND_CHARTS]
 
 
 def equity_blocks(facts: ComparisonFacts, names: Mapping[str, str]) -> list[Block]:
@@ -80,6 +83,12 @@ def equity_blocks(facts: ComparisonFacts, names: Mapping[str, str]) -> list[Bloc
     if left_out:
         blocks.append(Missing(f"equity of {counted(left_out, 'run')}", _why_no_equity(facts)))
     return blocks
+
+
+def _drawn_metrics(facts: ComparisonFacts) -> list[str]:
+    """The metrics of which there is a curve, the leading one first."""
+    keys = {key for of_run in facts.curves.values() for key, curve in of_run.items() if curve.points > 1}
+    return sorted(facts.origin.directions.ordered(keys), key=lambda key: key != facts.leading)
 
 
 def _chart(facts: ComparisonFacts, names: Mapping[str, str], key: str, place: int, most: int) -> LineChart:

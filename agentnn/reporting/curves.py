@@ -54,6 +54,13 @@ class Curve:
         """Whether points were left out."""
         return len(self.x) < self.points
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether all its values are the same finite number."""
+        if self.lowest is None or self.highest is None:
+            return False
+        return not self.gaps and self.lowest.value == self.highest.value
+
     def best(self, direction: str | None) -> Moment | None:
         """The best value of all; ``None`` where nobody says what is better."""
         return {"max": self.highest, "min": self.lowest}.get(direction or "")

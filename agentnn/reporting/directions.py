@@ -39,8 +39,8 @@ _OWN: Mapping[str, Direction | None] = {
 
 _PARTS = re.compile(r"^(?:best|test|val|valid|validation|train|training|eval|final)[_./-]")
 _ASIDE = re.compile(
-    r"^(?:system/|model_(?:trainable_)?parameters$|drift_max_ks$|trials(?:_|$)|(?:epoch|step|train)_(?:seconds|time)$"
-    r"|learning_rate$|lr$|epoch$|step$|duration)"
+    r"^(?:system/|model_(?:trainable_)?parameters$|(?:\w+_)?drift_max_ks$|trials(?:_|$)|buy_and_hold_|importance_"
+    r"|(?:epoch|step|train)_(?:seconds|time)$|learning_rate$|lr$|(?:best_)?epoch$|step$|duration)"
 )
 
 
@@ -56,7 +56,7 @@ class Directions:
         self.declared = declared
         self._by_sign = {
             metric: _by_sign(values)
-            for metric in {key for run in runs for key in run.metrics if _known_name(key) == "max_drawdown"}
+            for metric in {key for run in runs for key in run.metrics if known_name(key) == "max_drawdown"}
             if (values := [run.metrics[metric] for run in runs if metric in run.metrics])
         }
 
@@ -66,7 +66,7 @@ class Directions:
 
     def direction(self, metric: str) -> Direction | None:
         """Whether the greater or the smaller value is better; ``None`` where nobody says."""
-        return self.declared.direction(metric) or _OWN.get(_known_name(metric)) or self._by_sign.get(metric)
+        return self.declared.direction(metric) or _OWN.get(known_name(metric)) or self._by_sign.get(metric)
 
     def ordered(self, metrics: Iterable[str]) -> list[str]:
         """Metrics in the order in which a reader wants them: declared ones, those that agentnn knows, then by name."""
@@ -77,12 +77,21 @@ class Directions:
                 return 3, 0, metric
             if metric in self.declared.declared:
                 return 0, declared.index(metric), metric
-            name = _known_name(metric)
+            name = known_name(metric)
             if name in _OWN:
                 return 1, known.index(name) * 2 + (name != metric), metric
             return 2, 0, metric
 
         return sorted(set(metrics), key=key)
+
+    def key_metrics(self, metrics: Iterable[str], most: int) -> list[str]:
+        """The first metrics, each of them on one part of the data before any of them on another."""
+        ordered = self.ordered(metrics)
+        telling = [metric for metric in ordered if not is_aside(metric)] or ordered
+        first: dict[str, str] = {}
+        for metric in telling:
+            first.setdefault(known_name(metric), metric)
+        return [*first.values(), *(metric for metric in telling if metric not in first.values())][:most]
 
     def leading(self, runs: Sequence[Run]) -> str | None:
         """The metric that runs are judged by: of those that most of them have, the first one.
@@ -108,7 +117,7 @@ def _by_sign(values: Sequence[float]) -> Direction | None:
     return "min" if all(value >= 0 for value in values) else None
 
 
-def _known_name(metric: str) -> str:
+def known_name(metric: str) -> str:
     """A metric without the part of the data that it was measured on: ``test_sharpe_ratio`` is ``sharpe_ratio``."""
     if metric in _OWN:
         return metric

@@ -106,6 +106,9 @@ class Column:
     is_signed: bool = False
 
 
+MarkKind = Literal["best", "better", "worse", "changed", "wrong"]
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What is to be said of one cell, by more than its colour: the best of its kind, better or worse than the baseline,
@@ -113,7 +116,7 @@ class Mark:
 
     row: int
     column: int
-    kind: Literal["best", "better", "worse", "changed", "wrong"]
+    kind: MarkKind
 
 
 @dataclass(frozen=True, slots=True)

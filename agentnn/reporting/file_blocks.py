@@ -1,31 +1,27 @@
-"""What a run's files tell, as blocks: data, model, predictions, importance.
+"""What a run's files tell, as blocks: data, model, importance.
 
 The files may come from anywhere: a value of another kind than expected is left out.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from agentnn.reporting.curves import rounded, thinned
+from agentnn.reporting.cells import is_number
+from agentnn.reporting.curves import rounded
 from agentnn.reporting.document import (
     BarChart,
     Block,
     Column,
     Figure,
     Figures,
-    LineChart,
     Mark,
     Missing,
-    ScatterChart,
-    Series,
     Table,
     Text,
     cell,
 )
-from agentnn.reporting.equity import numeric_columns
-from agentnn.reporting.words import counted, listed, number
+from agentnn.reporting.words import listed, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
 
 _MOST_FEATURES = 200
 _MOST_BARS = 30
-_MOST_PREDICTIONS = 1000
 _FEATURE_COLUMNS = ("count", "missing", "infinite", "unique", "mean", "std", "min", "p50", "max")
 _STRONG_DRIFT = 0.2
 """Of the Kolmogorov-Smirnov statistic; where the reader's eye is led to, and no test."""
@@ -71,13 +66,11 @@ def importance_blocks(files: Files) -> list[Block]:
     blocks: list[Block] = []
     for place, (folder, told) in enumerate(files.importance.items()):
         pairs = named_importance(told)
-        name = folder or "importance"
+        title = "Importance of the features" + ("" if folder in ("", "importance") else f" ({folder})")
         if not pairs:
-            blocks.append(Missing(f"importance of the features ({name})", "its file holds none"))
+            blocks.append(Missing(title, "its file holds none"))
             continue
-        chart = importance_chart(
-            pairs, f"importance-{place}", f"Importance of the features ({name})", "features", _importance_of(told)
-        )
+        chart = importance_chart(pairs, f"importance-{place}", title, "features", _importance_of(told))
         blocks.append(chart)
     return blocks or [Missing("importance of the features", "the run logged none: log_feature_importance")]
 
@@ -95,15 +88,15 @@ def named_importance(told: Mapping[str, Any]) -> list[tuple[str, float, float | 
     held = told.get("held", told)
     found: list[tuple[str, float, float | None]] = []
     if isinstance(held, dict):
-        found = [(str(name), float(value), None) for name, value in held.items() if _is_number(value)]
+        found = [(str(name), float(value), None) for name, value in held.items() if is_number(value)]
     elif isinstance(held, list):
         for one in held:
             if not isinstance(one, dict):
                 continue
             name = next((one[key] for key in ("feature", "param", "name") if isinstance(one.get(key), str)), None)
-            value = next((one[key] for key in ("importance", "mean", "value") if _is_number(one.get(key))), None)
+            value = next((one[key] for key in ("importance", "mean", "value") if is_number(one.get(key))), None)
             if name is not None and value is not None:
-                found.append((name, float(value), float(one["std"]) if _is_number(one.get("std")) else None))
+                found.append((name, float(value), float(one["std"]) if is_number(one.get("std")) else None))
     return sorted(found, key=lambda one: -one[1])
 
 
@@ -124,24 +117,6 @@ def importance_chart(
         value_title=value_title,
         note=f"the {len(shown)} greatest of {len(pairs):,} {of_what}" if len(pairs) > len(shown) else "",
     )
-
-
-def prediction_blocks(files: Files) -> list[Block]:
-    """Predicted against actual: figures, points, and both over the samples."""
-    blocks: list[Block] = []
-    for place, (folder, table) in enumerate(files.predictions.items()):
-        columns = numeric_columns(table)
-        outputs = [name.removeprefix("actual") for name in columns if name.startswith("actual")]
-        pairs = [one for one in outputs if f"predicted{one}" in columns]
-        for number_of_output, output in enumerate(pairs[:4]):
-            actual, predicted = columns[f"actual{output}"], columns[f"predicted{output}"]
-            title = f"{folder or 'predictions'}{output.replace('_', ', ', 1)}"
-            blocks += _predictions(actual, predicted, title, f"predictions-{place}-{number_of_output}")
-        if not pairs:
-            blocks.append(Missing(f"predictions ({folder})", "there are no columns actual and predicted"))
-        elif len(pairs) > 4:
-            blocks.append(Missing(f"{len(pairs) - 4} more outputs", "the first four are shown"))
-    return blocks or [Missing("predictions", "the run logged none: log_predictions")]
 
 
 def _data_set(told: Mapping[str, Any], folder: str, suffix: str) -> list[Block]:
@@ -184,7 +159,7 @@ def _drift(told: Any, folder: str, suffix: str) -> list[Block]:
     drift = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
     if not drift:
         return []
-    drift.sort(key=lambda one: one["ks_statistic"] if _is_number(one.get("ks_statistic")) else 0.0, reverse=True)
+    drift.sort(key=lambda one: one["ks_statistic"] if is_number(one.get("ks_statistic")) else 0.0, reverse=True)
     columns = (
         Column("name", "Feature"),
         Column("ks", "KS statistic", "number"),
@@ -213,70 +188,6 @@ def _importance_of(told: Mapping[str, Any]) -> str:
     if told.get("method") == "permutation":
         return f"fall of {told.get('score', 'the score')} when shuffled"
     return "importance"
-
-
-def _predictions(actual: Sequence[Any], predicted: Sequence[Any], title: str, id: str) -> list[Block]:
-    pairs = [
-        (true, guess) for true, guess in zip(actual, predicted, strict=True) if _is_number(true) and _is_number(guess)
-    ]
-    if not pairs:
-        return [Missing(f"predictions ({title})", "no row has two numbers")]
-    errors = [guess - true for true, guess in pairs]
-    mean = math.fsum(true for true, _ in pairs) / len(pairs)
-    square, spread = math.fsum(one * one for one in errors), math.fsum((true - mean) ** 2 for true, _ in pairs)
-    figures = (
-        Figure("mae", math.fsum(map(abs, errors)) / len(errors), "min"),
-        Figure("rmse", math.sqrt(square / len(errors)), "min"),
-        Figure("r2", 1 - square / spread if spread else None, "max"),
-        Figure("bias", math.fsum(errors) / len(errors), note="predicted less actual"),
-    )
-    drawn = thinned([rounded(one) for one in errors], _MOST_PREDICTIONS)
-    rows = tuple((place, rounded(pairs[place][0]), rounded(pairs[place][1]), rounded(errors[place])) for place in drawn)
-    note = f"{len(drawn):,} of {len(pairs):,} rows, the greatest errors among them" if len(drawn) < len(pairs) else ""
-    columns = (
-        Column("sample", "Sample", "number", digits=0),
-        Column("actual", "Actual", "number"),
-        Column("predicted", "Predicted", "number"),
-        Column("error", "Error", "number", is_signed=True),
-    )
-    over = [thinned(list(values), _MOST_PREDICTIONS) for values in zip(*pairs, strict=True)]
-    return [
-        Figures(figures, f"Over {counted(len(pairs), 'row')} of {title}"),
-        ScatterChart(
-            f"{id}-points",
-            f"Predicted against actual: {title}",
-            f"{counted(len(pairs), 'point')}; r2 is {number(1 - square / spread) if spread else 'not defined'}.",
-            id,
-            "actual",
-            "predicted",
-            choices=("actual", "predicted", "error", "sample"),
-            label="sample",
-            note=note,
-        ),
-        LineChart(
-            f"{id}-lines",
-            f"Both over the samples: {title}",
-            f"Actual lies between {number(min(true for true, _ in pairs))} and "
-            f"{number(max(true for true, _ in pairs))}, predicted between {number(min(guess for _, guess in pairs))} "
-            f"and {number(max(guess for _, guess in pairs))}.",
-            tuple(
-                Series(
-                    name,
-                    tuple(rounded(pairs[place][which]) for place in over[which]),
-                    tuple(over[which]),
-                    style="line" if which == 0 else "dash",
-                    points=len(pairs) if len(over[which]) < len(pairs) else None,
-                )
-                for which, name in enumerate(("actual", "predicted"))
-            ),
-            x_title="sample",
-        ),
-        Table(id, f"Predictions: {title}", columns, rows, is_collapsed=True, note=note),
-    ]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _number(value: Any) -> Cell:

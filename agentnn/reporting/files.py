@@ -31,6 +31,7 @@ _MOST_FOLDERS, _DEEPEST = 60, 4
 _MOST_OF_A_KIND = 4
 _MOST_CELLS = 2_000_000
 _LONGEST_TEXT = 60_000
+_MOST_DIGITS = 19
 
 _SUMMARIES = ("model_summary", "model_architecture", "architecture")
 _KINDS: Mapping[str, str] = {
@@ -172,11 +173,16 @@ class _TooLarge(ValueError):
 
 
 def _json(text: str, discretion: Discretion) -> dict[str, Any]:
-    read = json.loads(text)
+    read = json.loads(text, parse_int=_whole_number)
     if not isinstance(read, dict):
         raise ValueError("no object")
     plain: dict[str, Any] = discretion.plain(read)
     return plain
+
+
+def _whole_number(text: str) -> float:
+    """A number of JSON without a point, which may be longer than a float can hold."""
+    return int(text) if len(text) < _MOST_DIGITS else float(text)
 
 
 def _table(text: str, discretion: Discretion) -> Table:

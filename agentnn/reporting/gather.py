@@ -11,28 +11,31 @@ import warnings
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from agentnn.errors import AgentNNError, AgentNNWarning
-from agentnn.records import iso_time
+from agentnn.query.expressions import to_number
+from agentnn.records import Metric, iso_time
 from agentnn.reporting.curves import curve_of
 from agentnn.reporting.directions import Directions, is_aside
 from agentnn.reporting.discretion import Discretion
 from agentnn.reporting.document import Declared, Source
 from agentnn.reporting.equity import Equity, equity_of_sketch, equity_of_table
 from agentnn.reporting.files import Files, read_files, read_table
-from agentnn.reporting.trials import Objective, Trial, find_trials, objective_of, trials_of
+from agentnn.reporting.trials import MOST_TRIAL_CURVES, Objective, Trial, find_trials, objective_of, trials_of
 from agentnn.settings import redact
 from agentnn.tracking.backtests.equity_curve import EQUITY_CURVE_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from agentnn.conventions import MetricConventions
     from agentnn.records import Run
     from agentnn.reporting.curves import Curve
     from agentnn.settings import Settings
     from agentnn.stores.base import TrackingStore
+    from agentnn.tracking.journal.tabular import Table
 
 MOST_CURVES = 25
 """Runs whose curves a comparison shows: the baseline and the best of the others."""
@@ -41,7 +44,6 @@ _POINTS_OF_A_CURVE = 1000
 _POINTS_IN_MEMORY = 400_000
 _MOST_METRICS = 24
 _MOST_EQUITY_FILES = 12
-_MOST_TRIAL_CURVES = 60
 _PORTFOLIO = "backtest/portfolio_values.csv"
 
 
@@ -144,6 +146,8 @@ class Gatherer:
         """The facts of one run, as the store gave it."""
         curves = self._curves([run], _POINTS_OF_A_CURVE)[run.run_id]
         files = read_files(self._store, run, self._discretion)
+        if not any(curve.points > 1 for curve in curves.values()):
+            curves = {**_curves_of_tables(files.history.values()), **curves}
         return TrainingFacts(self._origin([run]), self._discretion.run(run), curves, files)
 
     def study(self, parent: Run, metric: str | None = None) -> StudyFacts:
@@ -155,7 +159,7 @@ class Gatherer:
         """
         children = find_trials(self._store, parent)
         active = [run for run in children if run.lifecycle_stage == "active"]
-        origin = self._origin(active)
+        origin = self._origin([*active, parent])
         objective = objective_of(parent, active, origin.directions, metric)
         trials, attempts = trials_of([self._discretion.run(run) for run in active], objective, parent)
         wanted = {one.run_id for one in _with_curves(trials, objective)}
@@ -240,11 +244,35 @@ def _drawn(runs: Sequence[Run], baseline: Run, leading: str | None, directions: 
 
 def _with_curves(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
     """The trials whose curves are drawn: all, or those with the best values, pruned ones included."""
-    if len(trials) <= _MOST_TRIAL_CURVES:
+    if len(trials) <= MOST_TRIAL_CURVES:
         return list(trials)
     sign = -1 if objective.direction == "max" else 1
     with_value = [one for one in trials if one.value is not None and math.isfinite(one.value)]
-    return sorted(with_value, key=lambda one: (sign * (one.value or 0.0), one.number))[:_MOST_TRIAL_CURVES]
+    return sorted(with_value, key=lambda one: (sign * (one.value or 0.0), one.number))[:MOST_TRIAL_CURVES]
+
+
+def _curves_of_tables(tables: Iterable[Table]) -> dict[str, Curve]:
+    """Curves out of a history that was logged as a table only, a row an epoch."""
+    curves: dict[str, Curve] = {}
+    for table in tables:
+        steps = [to_number(one) for one in table.column("epoch")] if "epoch" in table.columns else []
+        for key in table.columns:
+            points = [
+                Metric(key, value, int(step) if step is not None and math.isfinite(step) else place, 0)
+                for place, (text, step) in enumerate(zip_longest(table.column(key), steps))
+                if (value := _value(text)) is not None
+            ]
+            if key != "epoch" and points:
+                curves.setdefault(key, curve_of(points, _POINTS_OF_A_CURVE))
+    return curves
+
+
+def _value(text: str) -> float | None:
+    """A cell as a number, which may be NaN; ``None`` for anything else."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _longest(curves: Mapping[str, Curve]) -> Curve | None:

@@ -8,6 +8,7 @@ the version of the form.
 from __future__ import annotations
 
 import json
+import math
 import types
 from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache
@@ -69,10 +70,12 @@ def _refuse(constant: str) -> Any:
 
 
 def _told(one: Any) -> Any:
+    if isinstance(one, float):
+        return one if math.isfinite(one) else None  # what has overflowed has no value
     if isinstance(one, _SCALARS):
         return one
     if isinstance(one, tuple):
-        return [part if isinstance(part, _SCALARS) else _told(part) for part in one]
+        return [_told(part) for part in one]
     told: dict[str, Any] = {"type": type(one).__name__} if type(one).__name__ in _BLOCKS else {}
     for field in fields(one):
         value = getattr(one, field.name)

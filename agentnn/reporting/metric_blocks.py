@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from agentnn.reporting.directions import is_aside
+from agentnn.reporting.directions import is_aside, known_name
 from agentnn.reporting.document import (
     Block,
     Column,
@@ -20,7 +20,7 @@ from agentnn.reporting.document import (
     cell,
 )
 from agentnn.reporting.words import counted, listed, number
-from agentnn.tracking.backtests.backtest_results import COMPUTED_TAG
+from agentnn.tracking.backtests.backtest_results import COMPUTED_TAG, CONVENTIONS_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +37,7 @@ _PARTS = ("train", "training", "val", "valid", "validation", "test", "eval")
 _FRACTIONS = ("total_return", "annual_return", "annual_volatility", "max_drawdown", "win_rate", "exposure")
 """What agentnn computes itself as a fraction; what a user has given may as well be in per cent."""
 
+_BENCHMARK = "buy_and_hold_"
 _IN_WORDS = {"max": "greater", "min": "smaller", None: "not declared"}
 
 
@@ -45,7 +46,7 @@ def metric_blocks(run: Run, curves: Mapping[str, Curve], directions: Directions)
     if not run.metrics:
         return [Missing("metrics", "the run logged none")]
     ordered = directions.ordered(run.metrics)
-    key = [metric for metric in ordered if not is_aside(metric)][:_MOST_FIGURES] or ordered[:_MOST_FIGURES]
+    key = directions.key_metrics(run.metrics, _MOST_FIGURES)
     figures = tuple(_figure(run, metric, curves.get(metric), directions) for metric in key)
     blocks: list[Block] = [Figures(figures)]
     undeclared = [metric for metric in key if directions.direction(metric) is None]
@@ -65,15 +66,19 @@ def shape_of(metric: str, run: Run, directions: Directions) -> Shape:
     """How a metric's values are shown: as per cent where they are known to be fractions."""
     if directions.of(metric).unit == "fraction":
         return "percent"
-    computed = run.tags.get(COMPUTED_TAG, "").split(", ")
-    return "percent" if metric in _FRACTIONS and metric in computed else "number"
+    if known_name(metric) not in _FRACTIONS or CONVENTIONS_TAG not in run.tags:
+        return "number"
+    # Of a backtest that a user logged, some metrics may be the user's own, in whatever unit.
+    computed = run.tags.get(COMPUTED_TAG)
+    return "percent" if computed is None or metric in computed.split(", ") else "number"
 
 
 def learning_curves(curves: Mapping[str, Curve], directions: Directions, what: str = "the run") -> list[Block]:
     """A chart for each metric with two values or more; those of one metric on several parts of the data share one."""
-    drawn = {key: curve for key, curve in curves.items() if curve.points > 1}
-    if not drawn:
+    several = {key: curve for key, curve in curves.items() if curve.points > 1}
+    if not several:
         return [Missing("learning curves", f"no metric of {what} has two values")]
+    drawn = {key: curve for key, curve in several.items() if not (is_aside(key) and curve.is_constant)}
     groups: dict[tuple[str, bool], list[Curve]] = {}
     for key in directions.ordered(drawn):
         groups.setdefault((stem_of(key, drawn), drawn[key].is_numbered), []).append(drawn[key])
@@ -83,7 +88,8 @@ def learning_curves(curves: Mapping[str, Curve], directions: Directions, what: s
             charts.append(Missing(f"{len(groups) - place} more charts", "a page with all of them could not be read"))
             break
         charts.append(_chart(place, stem, members, directions))
-    return charts
+    left_out = [Missing(key, f"it is {number(several[key].last.value)} throughout") for key in several.keys() - drawn]
+    return charts + sorted(left_out, key=lambda one: one.what)
 
 
 def stem_of(metric: str, others: Mapping[str, object]) -> str:
@@ -129,6 +135,8 @@ def _figure(run: Run, metric: str, curve: Curve | None, directions: Directions) 
         notes.append(f"best {number(best.value)} at step {best.step}")
     if said.convention:
         notes.append(said.convention)
+    delta = value - run.metrics.get(f"{_BENCHMARK}{metric}", math.nan)
+    has_delta = math.isfinite(delta)
     return Figure(
         metric,
         cell(value),
@@ -136,6 +144,9 @@ def _figure(run: Run, metric: str, curve: Curve | None, directions: Directions) 
         shape_of(metric, run, directions),
         "" if said.unit == "fraction" else said.unit,
         said.digits,
+        delta=delta if has_delta else None,
+        delta_to="buying and holding" if has_delta else "",
+        is_better=(delta > 0) == (direction == "max") if has_delta and delta and direction else None,
         note="; ".join(notes),
     )
 

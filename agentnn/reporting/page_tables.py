@@ -30,12 +30,13 @@ class Heading(NamedTuple):
 
 
 class ShownCell(NamedTuple):
-    """A cell as text; ``full`` where the text is shortened, ``mark`` is what is said of it."""
+    """A cell as text: ``look`` is in the words of the style sheet, ``full`` is there where the text is shortened,
+    ``mark`` is what is said of it."""
 
     text: str
+    look: str
     full: str
     mark: str
-    is_nothing: bool
 
 
 class ShownTable(NamedTuple):
@@ -81,7 +82,9 @@ def _cell(value: Cell, heading: Heading, mark: str) -> ShownCell:
     column = heading.column
     text = shown(value, column.shape, digits=heading.digits, is_signed=column.is_signed)
     full = visible(value) if column.shape == "id" and isinstance(value, str) else ""
-    return ShownCell(text, full if full != text else "", mark, value is None)
+    is_fall = mark in ("better", "worse") and isinstance(value, (int, float)) and value < 0
+    words = (heading.cell, "nothing" if value is None else "", mark, "fall" if is_fall else "")
+    return ShownCell(text, " ".join(filter(None, words)), full if full != text else "", mark)
 
 
 def _groups(table: Table) -> list[tuple[str, int]]:

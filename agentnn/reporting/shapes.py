@@ -19,9 +19,10 @@ NUMERIC: frozenset[Shape] = frozenset({"number", "percent", "duration"})
 
 _SIGNIFICANT = 4
 _MOST_DECIMALS = 6
+_FEW_DECIMALS = 3
 _GROUPED_FROM = 10_000
 _PLAIN = (1e-4, 1e6)
-_WIDEST = 1e3
+_WIDEST = 100
 _BEYOND = 1e15
 _JOINER = "\u200d"
 _DURATIONS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -85,17 +86,21 @@ def moment(text: str) -> str:
 
 
 def common_digits(values: Iterable[Cell]) -> int | None:
-    """The decimal places with which a column of numbers is best read; ``None`` where one number of them suits none."""
+    """The decimal places with which a column of numbers is best read; ``None`` where one number of them suits none.
+
+    They lose nothing that was given, or leave every number three significant digits.
+    """
     sizes = [abs(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    if all(size == int(size) for size in sizes):
-        return 0 if sizes and max(sizes) < _BEYOND else None
+    if not sizes or max(sizes) >= _PLAIN[1]:
+        return 0 if sizes and all(size == int(size) for size in sizes) and max(sizes) < _BEYOND else None
+    written = max(map(_decimals, sizes))
+    if written <= _FEW_DECIMALS:
+        return written
     least, most = min(size for size in sizes if size), max(sizes)
-    if most >= _PLAIN[1] or most / least > _WIDEST:
+    if most / least > _WIDEST:
         return None
-    decimals = max(_SIGNIFICANT - 1 - math.floor(math.log10(most)), 0)
-    enough = next((more for more in range(decimals, decimals + 3) if least * 10**more >= 10), decimals)
-    written = max(_decimals(size) for size in sizes)
-    return min(enough, written) if min(enough, written) <= _MOST_DECIMALS else None
+    decimals = max(_SIGNIFICANT - 1 - math.floor(math.log10(most)), 2 - math.floor(math.log10(least)), 0)
+    return min(decimals, written) if min(decimals, written) <= _MOST_DECIMALS else None
 
 
 def _decimals(size: float) -> int:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from agentnn.reporting.comparison import param_cell
+from agentnn.reporting.cells import GrowingTable, best_places, metric_cell, param_cell, shape_of_cells
 from agentnn.reporting.document import (
     Block,
     Column,
@@ -42,7 +42,7 @@ from agentnn.tracking.study_tags import BEST_TRIAL_TAG
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agentnn.reporting.document import Cell, Shape
+    from agentnn.reporting.document import Shape
     from agentnn.reporting.gather import StudyFacts
     from agentnn.reporting.trials import Trial
 
@@ -58,7 +58,7 @@ def study_report(facts: StudyFacts) -> Report:
     """Tell the facts of a study."""
     ranked = best_trials(facts.trials, facts.objective.direction)
     importance = _importance(facts)
-    table = trials_table(facts, ranked)
+    table = trials_table(facts)
     charts = [
         optimisation_history(facts),
         *intermediate_values(facts),
@@ -94,41 +94,36 @@ def study_report(facts: StudyFacts) -> Report:
     )
 
 
-def trials_table(facts: StudyFacts, ranked: Sequence[Trial]) -> Table:
+def trials_table(facts: StudyFacts) -> Table:
     """Every trial, one a row, which the charts refer to."""
-    objective, trials = facts.objective, facts.trials
-    directions = facts.origin.directions
-    columns = [Column("number", "Trial", "number", digits=0), Column("state", "State")]
-    cells: list[list[Cell]] = [[one.number for one in trials], [one.state for one in trials]]
-    marks = [Mark(row, 1, "wrong") for row, one in enumerate(trials) if one.state == "failed"]
+    objective, trials, directions = facts.objective, facts.trials, facts.origin.directions
+    table = GrowingTable()
+    table.add(Column("number", "Trial", "number", digits=0), [one.number for one in trials])
+    table.add(Column("state", "State"), [one.state for one in trials])
+    table.mark((row for row, one in enumerate(trials) if one.state == "failed"), "wrong")
     if objective.metric is not None:
-        best = {one.number for one in ranked if one.value == ranked[0].value} if len(ranked) > 1 else set()
-        marks += [Mark(row, 2, "best") for row, one in enumerate(trials) if one.number in best]
-        columns.append(
-            Column("value", objective.metric, "number", objective.direction, note="of a pruned trial its last value")
-        )
-        cells.append([_cell(one.value) for one in trials])
+        note = "of a pruned trial its last value"
+        column = Column("value", objective.metric, "number", objective.direction, note=note)
+        table.add(column, [metric_cell(one.value) for one in trials])
+        comparable = [one.value if one.is_comparable else None for one in trials]
+        table.mark(best_places(comparable, objective.direction), "best")
     for place, (metric, direction) in enumerate(objective.others):
-        columns.append(Column(f"value.{place + 1}", metric, "number", direction))
-        cells.append([_cell(one.others[place]) for one in trials])
+        cells = [metric_cell(one.others[place]) for one in trials]
+        table.add(Column(f"value.{place + 1}", metric, "number", direction), cells)
     for key in searched_params(facts):
-        values = [param_cell(one.run.params.get(key)) for one in trials]
-        columns.append(Column(f"params.{key}", key, _shape_of_cells(values), group="param"))
-        cells.append(values)
+        cells = [param_cell(one.run.params.get(key)) for one in trials]
+        table.add(Column(f"params.{key}", key, shape_of_cells(cells), group="param"), cells)
     named = {objective.metric, *(metric for metric, _ in objective.others), "intermediate_value"}
     ordered = directions.ordered({key for one in trials for key in one.run.metrics} - named)
     for metric in ordered[:_MOST_METRICS]:
         shapes = {shape_of(metric, one.run, directions) for one in trials if metric in one.run.metrics}
         shape: Shape = "percent" if shapes == {"percent"} else "number"
-        columns.append(Column(f"metrics.{metric}", metric, shape, directions.direction(metric), group="metric"))
-        cells.append([_cell(one.run.metrics.get(metric)) for one in trials])
-    columns += [Column("duration", "Duration", "duration"), Column("run_id", "Run", "id")]
-    cells += [[one.run.duration_s for one in trials], [one.run_id for one in trials]]
+        column = Column(f"metrics.{metric}", metric, shape, directions.direction(metric), group="metric")
+        table.add(column, [metric_cell(one.run.metrics.get(metric)) for one in trials])
+    table.add(Column("duration", "Duration", "duration"), [one.run.duration_s for one in trials])
+    table.add(Column("run_id", "Run", "id"), [one.run_id for one in trials])
     left_out = f"the first {_MOST_METRICS} of {len(ordered)} further metrics" if len(ordered) > _MOST_METRICS else ""
-    return Table(
-        "trials", "Trials", tuple(columns), tuple(zip(*cells, strict=True)), tuple(marks), is_filterable=True,
-        note=left_out,
-    )  # fmt: skip
+    return table.finish("trials", "Trials", is_filterable=True, note=left_out)
 
 
 def searched_params(facts: StudyFacts) -> list[str]:
@@ -160,7 +155,7 @@ def _outcome(facts: StudyFacts, ranked: Sequence[Trial]) -> str:
 
 def _about(facts: StudyFacts) -> tuple[Fact, ...]:
     objective = facts.objective
-    told = list(about(facts.run))
+    told = list(about(facts.run, of_study=True))
     if objective.metric is not None:
         further = "".join(f", {direction} {metric}" for metric, direction in objective.others)
         told.append(Fact("Judged by", f"{objective.direction} {objective.metric}{further} ({objective.source})"))
@@ -234,7 +229,7 @@ def _front_table(facts: StudyFacts, front: Sequence[Trial]) -> Table:
         Column("number", "Trial", "number", digits=0),
         *(Column(f"value.{place}", metric, "number", way) for place, (metric, way) in enumerate(names)),
     )
-    rows = tuple((one.number, _cell(one.value), *map(_cell, one.others)) for one in front)
+    rows = tuple((one.number, metric_cell(one.value), *map(metric_cell, one.others)) for one in front)
     return Table("front", "Trials that no other one beats in everything", columns, rows)
 
 
@@ -298,7 +293,8 @@ def _failure_blocks(facts: StudyFacts) -> list[Block]:
         Column("run_id", "Run", "id"),
     )
     rows = tuple(
-        (one.number, one.state, _cell(one.value), one.run.duration_s, one.reason or None, one.run_id) for one in ended
+        (one.number, one.state, metric_cell(one.value), one.run.duration_s, one.reason or None, one.run_id)
+        for one in ended
     )
     marks = tuple(Mark(row, 1, "wrong") for row, one in enumerate(ended) if one.state == "failed")
     table = Table(
@@ -312,13 +308,3 @@ def _median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-
-def _shape_of_cells(cells: Sequence[Cell]) -> Shape:
-    present = [value for value in cells if value is not None]
-    are_numbers = present and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in present)
-    return "number" if are_numbers else "text"
-
-
-def _cell(value: float | None) -> Cell:
-    return None if value is None else cell(value)

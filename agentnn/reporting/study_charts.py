@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from agentnn.records import iso_time
+from agentnn.reporting.cells import is_number, is_wide
 from agentnn.reporting.curves import thinned
 from agentnn.reporting.document import (
     Block,
@@ -18,7 +19,7 @@ from agentnn.reporting.document import (
     Span,
     TimelineChart,
 )
-from agentnn.reporting.trials import best_trials
+from agentnn.reporting.trials import MOST_TRIAL_CURVES, best_trials
 from agentnn.reporting.words import counted, listed, number
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ def intermediate_values(facts: StudyFacts) -> list[Block]:
                 points=curve.points if len(kept) < curve.points else None,
             )
         )
-    note = f"{len(drawn)} of {len(facts.trials):,} trials: the best ones" if len(drawn) < len(facts.trials) else ""
+    note = ""
+    if len(facts.curves) >= MOST_TRIAL_CURVES:
+        note = f"{len(drawn)} of {len(facts.trials):,} trials: those with the best values"
+    elif len(drawn) < len(facts.trials):
+        note = f"{counted(len(facts.trials) - len(drawn), 'trial')} without such a curve"
     return [
         LineChart(
             "intermediate",
@@ -179,7 +184,7 @@ def contour(facts: StudyFacts, table: Table, importance: Importance) -> Block:
     numeric = [
         key
         for key in _params(facts, importance)
-        if len({one.params.get(key) for one in facts.trials if one.is_comparable and _is_number(one.params.get(key))})
+        if len({one.params.get(key) for one in facts.trials if one.is_comparable and is_number(one.params.get(key))})
         > 2
         and table.columns[table.place(f"params.{key}")].shape == "number"
     ]
@@ -252,14 +257,5 @@ def _complete(facts: StudyFacts) -> int:
 
 
 def _log_columns(table: Table, params: Sequence[str]) -> tuple[str, ...]:
-    """The params that were searched over more than two powers of ten."""
-    found = []
-    for key in params:
-        numbers = [value for value in table.column(f"params.{key}") if _is_number(value)]
-        if numbers and min(numbers) > 0 and max(numbers) / min(numbers) > 100:  # type: ignore[type-var, operator]
-            found.append(f"params.{key}")
-    return tuple(found)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """The params that were searched over two powers of ten or more."""
+    return tuple(f"params.{key}" for key in params if is_wide(table.column(f"params.{key}")))

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from agentnn.records import iso_time
 from agentnn.reporting.backtest_blocks import backtest_blocks
-from agentnn.reporting.directions import is_aside
 from agentnn.reporting.document import Block, Fact, Missing, Report, Section
-from agentnn.reporting.file_blocks import data_blocks, importance_blocks, model_blocks, prediction_blocks
+from agentnn.reporting.file_blocks import data_blocks, importance_blocks, model_blocks
 from agentnn.reporting.gather import as_of
 from agentnn.reporting.metric_blocks import learning_curves, metric_blocks
 from agentnn.reporting.origin_blocks import (
@@ -18,8 +17,10 @@ from agentnn.reporting.origin_blocks import (
     reproduction_blocks,
     tag_blocks,
 )
+from agentnn.reporting.prediction_blocks import prediction_blocks
 from agentnn.reporting.words import duration, number, sentence
 from agentnn.tracking.endings import REASON_TAG
+from agentnn.tracking.study_tags import ROLE_TAG
 
 if TYPE_CHECKING:
     from agentnn.records import Run
@@ -81,7 +82,7 @@ def outcome_of(facts: TrainingFacts) -> str:
     return f"{sentence(told)} {values}".strip()
 
 
-def about(run: Run) -> tuple[Fact, ...]:
+def about(run: Run, *, of_study: bool = False) -> tuple[Fact, ...]:
     """The lines of a report's head on a run."""
     facts = [
         Fact("Run", run.run_id, "id"),
@@ -92,6 +93,8 @@ def about(run: Run) -> tuple[Fact, ...]:
         Fact("User", run.user),
         Fact("Nested in", run.parent_run_id, "id"),
     ]
+    if run.tags.get(ROLE_TAG) == "study" and not of_study:
+        facts.append(Fact("A study", f"agentnn report hpo {run.run_id}", "code"))
     return tuple(fact for fact in facts if fact.value not in (None, ""))
 
 
@@ -104,10 +107,8 @@ def state_of(run: Run) -> State:
 
 def _leading_values(facts: TrainingFacts) -> str:
     directions = facts.origin.directions
-    ordered = directions.ordered(facts.run.metrics)
-    keys = [key for key in ordered if not is_aside(key)] or ordered
     parts = []
-    for key in keys[:_MOST_IN_OUTCOME]:
+    for key in directions.key_metrics(facts.run.metrics, _MOST_IN_OUTCOME):
         value, curve = facts.run.metrics[key], facts.curves.get(key)
         best = curve.best(directions.direction(key)) if curve is not None and curve.points > 1 else None
         part = f"{key} {number(value)}"

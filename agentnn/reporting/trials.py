@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 TrialState = Literal["complete", "pruned", "failed", "running"]
 
+MOST_TRIAL_CURVES = 60
+"""Trials whose curves a report shows."""
+
 _NUMBER_TAGS = (TRIAL_NUMBER_TAG, "number", "numbers")
 _STATES: dict[str, TrialState] = {"complete": "complete", "pruned": "pruned", "failed": "failed", "fail": "failed"}
 _OF_STATUS: dict[str, TrialState] = {"FINISHED": "complete", "RUNNING": "running", "SCHEDULED": "running"}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from agentnn.sdk.run_training import ConfigSource
     from agentnn.tracking.active_run import ActiveRun
     from agentnn.training.datasets import Dataset
+    from agentnn.training.hpo.request import StudyEvents
     from agentnn.training.hpo.results import StudyResult
-    from agentnn.training.hpo.study import StudyEvents
 
 
 class RunSearch(RunTraining):
@@ -85,7 +85,8 @@ class RunSearch(RunTraining):
         from agentnn.sdk.enhanced_logging import EnhancedMLflowLogger
         from agentnn.training.hpo.engines import EngineMaker
         from agentnn.training.hpo.judged_objective import JudgedObjective
-        from agentnn.training.hpo.study import StudyRequest, search
+        from agentnn.training.hpo.request import StudyRequest
+        from agentnn.training.hpo.study import search
         from agentnn.training.training_run import tags_of
 
         known = {key: one for key, one in tags_of(config, dataset).items() if key not in config.experiment.tags}

@@ -27,6 +27,7 @@ _IN_SECTION = (
     "monitor_mode",
     "min_delta",
     "patience",
+    "checkpoint_every_s",
     "progress",
 )
 """What the section ``training`` of a configuration calls the same."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agentnn.config.study import with_study_options
 from agentnn.training.hpo.engines import EngineMaker
-from agentnn.training.hpo.study import StudyEvents, StudyRequest, search
+from agentnn.training.hpo.request import StudyEvents, StudyRequest
+from agentnn.training.hpo.study import search
 from agentnn.training.hpo.study_files import record_study
 from agentnn.training.hpo.trial import Objective, Trial, TrialPruned
 from agentnn.training.scripts import run_script

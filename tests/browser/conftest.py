@@ -38,9 +38,9 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def opened(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], OpenedReport]]:
-    """Gives the example report of a kind, opened once a module: a test puts back what it changes."""
+    """Gives the example report of a kind, opened once: a test puts back what it changes."""
     reports = example_reports()
     folder = tmp_path_factory.mktemp("reports")
     context = new_context(browser, reduced_motion="reduce")

@@ -68,7 +68,7 @@ def test_shared_assets_from_a_static_server(context: BrowserContext, served: str
 def test_a_shared_asset_that_is_not_there_is_named(context: BrowserContext, folder: Path) -> None:
     (folder / plotly().name).unlink()
     page = open_report(context, (folder / "report.html").as_uri()).page
-    page.get_by_text(f"The chart can't be drawn without {plotly().name}").first.wait_for()
+    page.get_by_text(f"The chart can't be drawn: {plotly().name} could not be loaded").first.wait_for()
     assert page.locator("#table-config tbody tr").count() == 4
 
 
@@ -88,7 +88,7 @@ def test_the_network_may_give_plotly_itself_and_nothing_else(
         report.chart("loss")
         assert report.problems == []
     else:
-        report.page.get_by_text("The chart can't be drawn without").first.wait_for()
+        report.page.get_by_text("The chart can't be drawn").first.wait_for()
         assert report.page.title() != "hit"
         assert any("integrity" in problem for problem in report.problems)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +15,11 @@ from agentnn.reporting.shapes import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from browser.pages import OpenedReport
     from playwright.sync_api import Browser, Page
+
+    from agentnn.reporting.document import Report
 
 KINDS = ("training", "study", "comparison")
 
@@ -73,19 +76,22 @@ def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, tmp_path: Path) -
     context.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(report: OpenedReport, theme: str) -> None:
-    report.page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
-    report.page.evaluate("document.querySelectorAll('.fold, .values:first-of-type').forEach((one) => (one.open = true))")
-    assert violations(report.page) == []
-    report.page.evaluate("delete document.documentElement.dataset.theme")
+def test_axe_finds_nothing_in_light_or_dark(report: OpenedReport) -> None:
+    page = report.page
+    page.evaluate("document.querySelectorAll('.fold').forEach((one) => (one.open = true))")
+    page.evaluate("document.querySelector('.values').open = true")
+    assert violations(page) == []
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert violations(page, "color-contrast") == []
+    page.evaluate("delete document.documentElement.dataset.theme")
 
 
-def violations(page: Page) -> list[str]:
-    """What axe finds wrong, each with the element."""
+def violations(page: Page, *rules: str) -> list[str]:
+    """What axe finds wrong by these rules, or by all, each with the element."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page).response["violations"]
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    found = Axe().run(page, options=options).response["violations"]
     return [
         f"{rule['id']}: {node['html'][:160]}: {node['failureSummary'][:200]}"
         for rule in found
@@ -121,3 +127,23 @@ def test_it_can_be_read_without_javascript(browser: Browser, tmp_path: Path) -> 
     assert len(found.column("runs", 1)) == 12
     assert found.page.get_by_role("heading", level=2).count() == 3
     context.close()
+
+
+def test_what_the_builders_make_opens_whole(open_new: Callable[[Report], OpenedReport]) -> None:
+    for report in documented_reports().values():
+        opened = open_new(report)
+        opened.draw_all()
+        assert opened.page.locator(".plot .missing").count() == 0
+        opened.page.close()
+
+
+def documented_reports() -> dict[str, Report]:
+    """The reports whose pictures the documentation shows."""
+    path = Path(__file__).resolve().parents[2] / "docs" / "example_runs.py"
+    spec = importlib.util.spec_from_file_location("example_runs", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Report] = module.reports()
+    return found

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.support import environment, error_and_hint, in_process, on_terminal
+from cli.support import environment, error_and_hint, in_process
 from faults.trainers import wait_until
 from mlflow import MlflowClient
+from rich.console import Console
 from shared_store import copy_of, shared_state
 from trained import QUIET, kept_runs, write_config
 
 import agentnn
+from agentnn import ModelManager
+from agentnn.cli.training_views import replay_view
+from agentnn.errors import NotFoundError
+from agentnn.training.replay import MetricDifference, Replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,43 +86,61 @@ def make_repository(root: Path) -> str:
     return git(root, "rev-parse", "HEAD")
 
 
+@pytest.fixture(scope="module")
+def base(uri: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A run that has all that a repetition must leave alone, and the folder that it was trained in."""
+    folder = tmp_path_factory.mktemp("base")
+    write_config(folder)
+    (folder / "prices.csv").write_text(PRICES)
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("MY_TOKEN", "s3cr3t-of-mine")
+        own = ("--training.checkpoint_dir", "states", "--tracking.register_as", "once")
+        return train("base", *own, "--tracking.params.token", "${env:MY_TOKEN}"), folder
+
+
 # -- here ----------------------------------------------------------------------------------------------------
 
 
-def test_the_same_comes_out_and_is_a_run_of_its_own(uri: str, folder: Path):
-    checkpoints = ("--training.checkpoint_dir", "states", "--tracking.register_as", "once")
-    run_id = train("plain", *checkpoints)
+def test_the_same_comes_out_and_is_a_run_of_its_own(
+    base: tuple[str, Path], uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (run_id, folder), client = base, MlflowClient(uri)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MY_TOKEN", "s3cr3t-of-mine")
     kept = (folder / "states" / "last.pt").read_bytes()
-    ran = replay("plain", "-o", "json")
+    text = Path(client.download_artifacts(run_id, "config.yaml")).read_text()
+    assert "uri: null" in text
+    client.log_text(run_id, text.replace("uri: null", f"uri: sqlite:///{tmp_path}/other.db"), "config.yaml")
+
+    ran = replay(run_id, "-o", "json")
     told = json.loads(ran.stdout)
     assert (told["equal"], told["differences"], told["same_data"], told["commit"]) == (True, [], True, None)
     assert {"train_loss", "val_loss", "sharpe_ratio", "test_loss"} <= set(told["compared"])
     assert "epoch_seconds" not in told["compared"]
-    again = MlflowClient(uri).get_run(told["replayed"]["run_id"])
+    assert ran.stderr.splitlines()[0] == "training base again"
+    again = client.get_run(told["replayed"]["run_id"])
     assert again.data.tags["agentnn.replay_of"] == run_id
-    assert (again.info.run_name, again.info.status) == ("plain (replay)", "FINISHED")
-    assert again.info.experiment_id == MlflowClient(uri).get_run(run_id).info.experiment_id
+    assert (again.info.run_name, again.info.status) == ("base (replay)", "FINISHED")
+    assert again.info.experiment_id == client.get_run(run_id).info.experiment_id
+
     assert (folder / "states" / "last.pt").read_bytes() == kept, "the checkpoints of the run are its own"
-    assert len(MlflowClient(uri).search_model_versions("name = 'once'")) == 1
-    assert ran.stderr.splitlines()[0] == "training plain again"
-
-    best = in_process(
-        "run", "best", "-m", "best_epoch", "-e", "tiny", "-f", "tags.`agentnn.replay_of` IS NULL", "-o", "id"
-    )
-    assert told["replayed"]["run_id"] not in best.stdout
+    assert len(client.search_model_versions("name = 'once'")) == 1, "a repetition registers nothing"
+    assert not (tmp_path / "other.db").exists(), "what a store says leads to no other store"
+    assert "s3cr3t" not in ran.stdout + ran.stderr
+    without = ("-e", "tiny", "-f", "tags.`agentnn.replay_of` IS NULL", "-o", "id")
+    assert told["replayed"]["run_id"] not in in_process("run", "list", *without).stdout
 
 
-def test_what_differs_is_told_with_its_first_step(uri: str, folder: Path):
-    run_id = train("spoilt")
-    client = MlflowClient(uri)
+def test_a_secret_of_the_environment_is_asked_for_again(base: tuple[str, Path]):
+    assert "MY_TOKEN" in replay(base[0], code=2).stderr
+
+
+def test_what_differs_is_told_with_its_first_step(uri: str):
+    run_id, client = train("spoilt"), MlflowClient(uri)
     true = {point.step: point.value for point in client.get_metric_history(run_id, "val_loss")}
     client.log_metric(run_id, "val_loss", true[2] + 0.25, step=2)
     client.log_metric(run_id, "by_hand", 1.0)
-    (folder / "prices.csv").write_text(PRICES + "2020-01-01,100\n")
-
-    ran = replay("spoilt", "--metrics", "val_loss,train_loss", "--tolerance", "0.5")
-    assert "the data are not the same" in ran.stderr
-    (folder / "prices.csv").write_text(PRICES)
     ran = replay("spoilt", code=8)
     lines = [line.split("\t") for line in ran.stdout.splitlines()]
     assert lines[0][:5] == ["metric", "step", "original", "replayed", "difference"]
@@ -128,15 +153,20 @@ def test_what_differs_is_told_with_its_first_step(uri: str, folder: Path):
     assert "hint: agentnn run compare" in ran.stderr
 
 
-def test_a_person_sees_how_it_compares(uri: str, folder: Path):
-    train("looked at", "--training.seed", "3")
-    seen = on_terminal("run", "replay", "looked at", width=100, env={"MLFLOW_TRACKING_URI": uri})
-    assert seen.code == 0
-    for text in ("looked at (replay)", "as it is here", "the same"):
-        assert text in seen.text
+def test_a_person_sees_how_it_compares():
+    differences = (MetricDifference("val_loss", 2, 0.5, 0.75, 1, 3),)
+    for found, texts in ((), ("the same",)), (differences, ("not the same", "val_loss", "0.25")):
+        told = Replay("a" * 32, "first", "b" * 32, "first (replay)", None, ("val_loss",), found, 1e-6, True)
+        console = Console(width=100, record=True, file=io.StringIO())
+        picture = replay_view(told).picture
+        assert picture is not None
+        console.print(picture(console))
+        shown = console.export_text()
+        for text in ("first (replay)", "as it is here", *texts):
+            assert text in shown
 
 
-def test_what_can_t_be_repeated_is_said(uri: str, folder: Path):
+def test_what_can_t_be_repeated_is_said(uri: str):
     client = MlflowClient(uri)
     experiment = client.create_experiment("others")
     by_hand = client.create_run(experiment, run_name="by hand").info.run_id
@@ -153,35 +183,17 @@ def test_what_can_t_be_repeated_is_said(uri: str, folder: Path):
     assert "tolerance" in replay(by_hand, "--tolerance", "-1", code=2).stderr
 
 
-def test_a_secret_of_the_environment_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, folder: Path):
-    monkeypatch.setenv("MY_TOKEN", "s3cr3t-of-mine")
-    train("secret", "--tracking.params.token", "${env:MY_TOKEN}")
-    assert "s3cr3t" not in replay("secret", "-o", "json").stdout
-    monkeypatch.delenv("MY_TOKEN")
-    assert "MY_TOKEN" in replay("secret", code=2).stderr
-
-
-def test_what_a_store_says_leads_to_no_other_store(uri: str, folder: Path, tmp_path: Path):
-    run_id = train("elsewhere")
-    text = Path(MlflowClient(uri).download_artifacts(run_id, "config.yaml")).read_text()
-    MlflowClient(uri).log_text(run_id, text.replace("uri: null", f"uri: sqlite:///{tmp_path}/other.db"), "config.yaml")
-    before = len(kept_runs(uri))
-    replay(run_id)
-    assert len(kept_runs(uri)) == before + 1
-    assert not (tmp_path / "other.db").exists()
-
-
 # -- commits -------------------------------------------------------------------------------------------------
 
 
 def test_the_work_tree_that_the_run_was_trained_with_is_taken_as_it_is(uri: str, folder: Path):
     (folder / "code.py").write_text("a = 1\n")
-    make_repository(folder)
+    commit, manager = make_repository(folder), ModelManager(uri)
     (folder / "code.py").write_text("a = 2\n")
-    train("dirty", "--tracking.log_environment", "true")
-    [run] = [one for one in kept_runs(uri) if one.info.run_name == "dirty"]
-    assert run.data.tags["git_dirty"] == "true"
-    assert json.loads(replay("dirty", "-o", "json").stdout)["commit"] is None
+    run_id = train("dirty", "--tracking.log_environment", "true")
+    run = MlflowClient(uri).get_run(run_id)
+    assert (run.data.tags["git_dirty"], run.data.tags["git_commit"]) == ("true", commit)
+    assert manager._code_of(manager.get_run(run_id), trust=False) == (None, commit, "")
 
     (folder / "code.py").write_text("a = 3\n")
     error, hint = error_and_hint(replay("dirty", code=7).stderr)
@@ -190,18 +202,24 @@ def test_the_work_tree_that_the_run_was_trained_with_is_taken_as_it_is(uri: str,
     assert "--trust, or --here" in hint
 
 
-def test_a_commit_that_is_not_here_is_said(uri: str, folder: Path):
-    run_id = train("far away")
-    client = MlflowClient(uri)
-    client.set_tag(run_id, "git_commit", "0123456789abcdef0123456789abcdef01234567")
-    error, hint = error_and_hint(replay(run_id, code=3).stderr)
-    assert error.endswith("with the commit 0123456789ab, and the working directory is in no repository")
-    make_repository(folder)
-    error, hint = error_and_hint(replay(run_id, code=3).stderr)
-    assert error.endswith("and it is not in this repository")
-    assert hint == "go to the repository, or git fetch; --here trains with the code that is here"
-    client.set_tag(run_id, "git_commit", "--output=/tmp/x")  # no commit, and no option of git's
-    replay(run_id)
+def test_a_commit_that_is_not_here_is_said(base: tuple[str, Path], uri: str, folder: Path):
+    client, manager = MlflowClient(uri), ModelManager(uri)
+
+    def code_of(commit: str) -> object:
+        client.set_tag(base[0], "git_commit", commit)
+        try:
+            return manager._code_of(manager.get_run(base[0]), trust=False)
+        finally:
+            client.delete_tag(base[0], "git_commit")
+
+    with pytest.raises(NotFoundError, match="with the commit 0123456789ab, and the working directory is in no repo"):
+        code_of("0123456789abcdef0123456789abcdef01234567")
+    commit = make_repository(folder)
+    with pytest.raises(NotFoundError, match="and it is not in this repository") as raised:
+        code_of("0123456789abcdef0123456789abcdef01234567")
+    assert raised.value.hint == "go to the repository, or git fetch; --here trains with the code that is here"
+    assert code_of(commit) == (None, commit, ""), "the work tree is what it was"
+    assert code_of("--output=/tmp/x") == (None, None, ""), "no commit, and no option of git's"
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +274,10 @@ def test_the_code_of_the_runs_commit_is_checked_out(uri: str, project: Path):
 
     here = run_in(project, "run", "replay", "then", "--here", "-o", "json")
     assert here.returncode == 8, here.stderr
-    assert {"train_loss", "val_loss"} <= {one["metric"] for one in json.loads(here.stdout)["differences"]}
+    told = json.loads(here.stdout)
+    assert {"train_loss", "val_loss"} <= {one["metric"] for one in told["differences"]}
+    assert (told["commit"], told["same_data"]) == (None, False)
+    assert "the data are not the same" in here.stderr
     after = git(project, "status", "--porcelain"), git(project, "worktree", "list"), git(project, "rev-parse", "HEAD")
     assert after == before
 

@@ -105,12 +105,14 @@ def family(uri: str, name: str) -> tuple[Run, dict[int, Run]]:
     return parent, dict(zip(numbers, children, strict=True))
 
 
-def wait_for_ends(uri: str, name: str) -> tuple[Run, dict[int, Run]]:
-    """The same, once all of them have ended in the store."""
+def wait_for_ends(uri: str, name: str, number: int) -> tuple[Run, dict[int, Run]]:
+    """The same, once all of so many trials are in the store and have ended there."""
 
     def ended() -> bool:
-        parent, trials = family(uri, name)
-        return all(run.info.status != "RUNNING" for run in (parent, *trials.values()))
+        with suppress(AssertionError, ValueError):  # the experiment, or the study's run, is not there yet
+            parent, trials = family(uri, name)
+            return len(trials) == number and all(run.info.status != "RUNNING" for run in (parent, *trials.values()))
+        return False
 
     wait_until(ended, f"the end of the runs of {name}")
     return family(uri, name)
@@ -177,7 +179,7 @@ def test_a_driver_that_is_killed_leaves_nothing_behind_and_the_study_goes_on(uri
         workers = wait_for_trials(tmp_path, 2)
         driver.kill()
     wait_until(lambda: not any(map(is_alive, workers.values())), "the end of the workers", 30)
-    before, trials = wait_for_ends(uri, "killed")
+    before, trials = wait_for_ends(uri, "killed", 2)
     assert before.info.status == "FAILED"
     assert {run.info.status for run in trials.values()} == {"KILLED"}
     with Trainer(DRIVER, study("killed", 4, 2), "go", uri=uri, cwd=tmp_path) as driver:
@@ -208,7 +210,7 @@ def test_a_signal_ends_everything_at_once_and_the_study_goes_on(
         assert (code if code >= 0 else 128 - code) == 128 + number
         assert "Traceback" not in driver.stderr.replace("Traceback", "", 1)  # Python's own of KeyboardInterrupt
     assert not any(map(is_alive, pids.values()))
-    before, trials = wait_for_ends(uri, name)
+    before, trials = wait_for_ends(uri, name, workers)
     assert (before.info.status, {run.info.status for run in trials.values()}) == ("KILLED", {"KILLED"})
     with Trainer(DRIVER, study(name, 3, workers), "go", "resume", uri=uri, cwd=tmp_path) as driver:
         result = said(driver)
@@ -239,7 +241,7 @@ def test_two_drivers_work_at_one_study(where: str, uri: str, tmp_path: Path, req
         cluster.execute("CREATE DATABASE studies")
         storage = cluster.with_password(f"postgresql://agentnn@127.0.0.1:{cluster.port}/studies")
     results = two_drivers(uri, f"two-{where}", storage, tmp_path, 12)
-    parent, trials = wait_for_ends(uri, f"two-{where}")
+    parent, trials = wait_for_ends(uri, f"two-{where}", 12)
     assert parent.info.status == "FINISHED"
     assert sorted(trials) == list(range(12))
     assert states(trials) == {("FINISHED", "complete"): 12}
@@ -261,6 +263,6 @@ def test_who_is_left_goes_on_when_the_first_driver_is_killed(uri: str, tmp_path:
             (tmp_path / "go").touch()
             result = said(second)
     assert result["counts"] == {"complete": 5, "pruned": 0, "failed": 1}
-    parent, trials = wait_for_ends(uri, "left")
+    parent, trials = wait_for_ends(uri, "left", 6)
     assert parent.info.status == "FINISHED"
     assert states(trials) == {("FINISHED", "complete"): 5, ("FAILED", "failed"): 1}

@@ -186,6 +186,16 @@ def test_runs_of_one_name_are_told_apart_by_their_ids(rows: OpenRows, reporter: 
     ]  # fmt: skip
 
 
+def test_the_largest_numbers_overflow_without_harm(rows: OpenRows, reporter: ExperimentReporter):
+    with rows() as store:
+        for run_id, value, seed in ((ADA, -1.7e308, "1"), (BOB, 1.7e308, "2")):
+            store.run(run_id, run_id[:4], history={"sharpe_ratio": [value / 2, value]}, params={"seed": seed})
+    report = reporter.build_model_comparison_report([ADA, BOB])
+    assert report.table("runs").column("metrics.sharpe_ratio") == [-1.7e308, 1.7e308]
+    assert report.table("seed-groups").column("mean.sharpe_ratio") == [0.0]
+    assert json.loads(to_json(report), parse_constant=pytest.fail)
+
+
 def test_runs_without_metrics_and_params_make_a_report(rows: OpenRows, reporter: ExperimentReporter):
     with rows() as store:
         store.run(ADA, "ada")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli.support import ADA, BOB
 from mlflow import MlflowClient
+from reporting.examples import HOSTILE
 
 from agentnn import ModelManager
 from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable, UsageError
@@ -142,6 +144,44 @@ def test_a_reporter_on_a_manager_reads_its_store(reporter: ExperimentReporter):
     assert to_json(ExperimentReporter.on(manager).build_training_report(ADA)) == to_json(
         reporter.build_training_report(ADA)
     )
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_names_that_would_be_markup_stay_names(rows: Callable[[], Rows], reporter: ExperimentReporter, hostile: str):
+    with rows() as opened:
+        for run_id, parent in (("1" * 32, None), ("2" * 32, "1" * 32), ("3" * 32, "1" * 32)):
+            opened.run(
+                run_id, hostile, history={hostile: [1.0, float(run_id[0])]}, params={hostile: hostile + run_id[0]},
+                tags={hostile: hostile, "mlflow.note.content": hostile, "agentnn.end_reason": hostile,
+                      **({"mlflow.parentRunId": parent} if parent else {})},
+                user_id=hostile, status="FAILED" if run_id[0] == "3" else "FINISHED",
+            )  # fmt: skip
+    for report in (
+        reporter.generate_training_report("1" * 32, "1.html", assets="shared"),
+        reporter.generate_hpo_report("1" * 32, "2.html", assets="shared"),
+        reporter.generate_model_comparison_report(["2" * 32, "3" * 32], "3.html", assets="shared"),
+    ):
+        page = report.read_text(encoding="utf-8")
+        elements = Elements()
+        elements.feed(page)
+        assert {"img", "b"}.isdisjoint(elements.names)
+        assert not [name for name in elements.attributes if name.startswith("on")]
+        assert "\x1b" not in page
+        assert "\u202e" not in page
+        assert reporter.verify_report(report).agrees
+
+
+class Elements(HTMLParser):
+    """The names of the elements and attributes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes.update(name for name, _ in attrs)
 
 
 class TestStores:

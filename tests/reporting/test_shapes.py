@@ -82,7 +82,11 @@ def test_a_duration(seconds: float, text: str) -> None:
         ([0.1, 0.22224], 4),
         ([5.04, -12.5, None, "NaN"], 2),  # never more than were given
         ([1e-5, 0.1], None),
-        ([0.5, 120.254], 2),
+        ([0.5, 120.254], 3),
+        ([0.68341, 113, 65.9658], None),  # none of them is to lose its digits for the others
+        ([0.68341, 0.0067123], None),
+        ([0.68341, 0.067123], 4),
+        ([0, 0.0], 0),
         ([1, 2.0, 300], 0),
         ([1e9, 0.5], None),
         ([], None),

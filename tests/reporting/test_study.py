@@ -136,6 +136,7 @@ class TestStudy:
         assert [one.name for one in found.series if one.is_main] == ["trial 4"]
         assert [one.name for one in found.series if one.style == "dash"] == ["trial 2 (pruned)"]
         assert len(found.series) == 9
+        assert found.note == "1 trial without such a curve"
 
     def test_parallel_slices_and_timeline_name_columns_of_the_table(self, reporter: ExperimentReporter):
         report = reporter.build_hpo_report(ADA)

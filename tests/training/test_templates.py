@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 from shared_store import copy_of, shared_state
 
-from agentnn import ModelManager
+from agentnn import ConfigurationManager, EnhancedMLflowLogger, ExperimentOrganizer, ModelManager
 from agentnn.training.data import load_prices
+from agentnn.training.datasets import load_dataset
+from agentnn.training.networks import Network
+from agentnn.training.training_run import train_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,13 +43,26 @@ def _prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+QUICK = {"training.epochs": 1, "training.num_threads": 1, "tracking.log_environment": False}
+
+
 @pytest.mark.usefixtures("_prices")
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
 def test_a_template_trains(template: Path, uri: str):
-    quick = {"training.epochs": 1, "training.num_threads": 1, "tracking.log_environment": False}
+    config = ConfigurationManager(template, QUICK).get_config()
+    dataset = load_dataset(config.data, config.model.output_dim, config.training.loss)
+    organizer = ExperimentOrganizer(config, tracking_uri=uri)
+    result = train_once(config, dataset, organizer, EnhancedMLflowLogger(), details=False)
+    assert result.epochs == 1
+    assert isinstance(result.model, Network)
+    assert result.model.config.family in template.stem or template.stem in ("basic_training_example", "custom_data")
+
+
+@pytest.mark.usefixtures("_prices")
+def test_data_of_ones_own_from_the_file_to_the_run(uri: str):
+    [template] = [one for one in TEMPLATES if one.stem == "custom_data"]
     manager = ModelManager(uri)
-    result = manager.train(template, quick)
+    result = manager.train(template, QUICK)
     run = manager.get_run(result.run_id or "")
-    assert run.status == "FINISHED"
-    assert run.params["model.family"] in template.name or template.stem in ("basic_training_example", "custom_data")
+    assert (run.status, run.params["dataset.name"], run.experiment) == ("FINISHED", "prices", "Custom_Data")
     assert {"sharpe_ratio", "validation_sharpe_ratio", "test_accuracy"} <= run.metrics.keys()

@@ -3,11 +3,29 @@
 const MOST_COLOURED = 16;
 const COLOURED_OF_MANY = 10;
 const MOST_UNIFIED = 10;
+const OTHERS = "\u0000others";
 const DASHES = ["solid", "dot", "dashdot"];
 const keyOf = (series) => series.group || series.name;
 
-/** Of each key that several charts share its colour, so that a run looks the same in all of them. */
-const sharedColours = new Map();
+const lineSpec = {
+  height: (chart, width) => (chart.is_filled ? 220 : width < 480 ? 260 : 320),
+
+  make(chart, state, colours) {
+    const coloured = colouredSeries(chart);
+    const context = {
+      chart, state, colours, coloured, others: chart.series.filter((series) => !coloured.includes(series)),
+      places: colourPlaces(chart), isUnified: chart.series.length <= MOST_UNIFIED,
+      isPercent: chart.y_shape === "percent", xTitle: chart.x_title ?? "step",
+      mainKeys: new Set(coloured.filter((series) => series.is_main).map(keyOf)),
+    };
+    const traces = context.others.length ? [otherLines(context)] : [];
+    const mainLast = [...coloured].sort((one, other) => Boolean(one.is_main) - Boolean(other.is_main));
+    for (const series of mainLast) traces.push(...lineTraces(context, series));
+    return { traces, layout: lineLayout(context), legend: lineLegend(context) };
+  },
+};
+
+// Which lines have which colour
 
 /** The lines that have a colour: all, or of many the main ones and some others; the rest is grey. */
 function colouredSeries(chart) {
@@ -23,133 +41,100 @@ function colouredKeys(chart) {
   return [...new Set([...coloured.filter((series) => series.is_main), ...coloured].map(keyOf))];
 }
 
+/** Charts with lines in common have the colours of all their lines in common, so that a run looks the same in all. */
+const sharedColours = [];
+
 function shareColours(charts) {
-  const counts = new Map();
-  for (const chart of charts) for (const key of colouredKeys(chart)) counts.set(key, (counts.get(key) ?? 0) + 1);
-  for (const chart of charts) {
-    const keys = colouredKeys(chart);
-    if (keys.some((key) => counts.get(key) > 1)) for (const key of keys) if (!sharedColours.has(key)) sharedColours.set(key, sharedColours.size);
+  for (const keys of charts.map(colouredKeys)) {
+    let shared = sharedColours.find((places) => keys.some((key) => places.has(key)));
+    if (!shared) sharedColours.push((shared = new Map()));
+    for (const key of keys) if (!shared.has(key)) shared.set(key, shared.size);
   }
 }
 
 function colourPlaces(chart) {
   const keys = colouredKeys(chart);
-  const isShared = keys.every((key) => sharedColours.has(key));
-  return new Map(keys.map((key, place) => [key, isShared ? sharedColours.get(key) : place]));
+  return sharedColours.find((places) => keys.some((key) => places.has(key))) ?? new Map();
 }
 
-const lineSpec = {
-  height: (chart, width) => (chart.is_filled ? 220 : width < 480 ? 260 : 320),
+function dashOf(series, place) {
+  return series.style === "dash" ? "dash" : DASHES[Math.floor(place / SERIES_COLOURS) % DASHES.length];
+}
 
-  make(chart, state, colours, width) {
-    const places = colourPlaces(chart);
-    const coloured = colouredSeries(chart);
-    const others = chart.series.filter((series) => !coloured.includes(series));
-    const mainKeys = new Set(coloured.filter((series) => series.is_main).map(keyOf));
-    const isUnified = chart.series.length <= MOST_UNIFIED;
-    const context = { chart, state, colours, isUnified, mainKeys, percent: chart.y_shape === "percent" };
-    const traces = [];
-    if (others.length) traces.push(otherLines(context, others));
-    const ordered = [...coloured.filter((series) => !series.is_main), ...coloured.filter((series) => series.is_main)];
-    for (const series of ordered) traces.push(...lineTraces(context, series, places.get(keyOf(series))));
-    return { traces, layout: lineLayout(context), legend: lineLegend(chart, coloured, others, places) };
-  },
-};
+// The traces
 
-function lineTraces(context, series, place) {
+function lineTraces(context, series) {
   const { chart, state, colours } = context;
+  const place = context.places.get(keyOf(series));
   const own = colours.series[place % SERIES_COLOURS];
   const colour = !series.is_main && context.mainKeys.has(keyOf(series)) ? faded(own, 0.4) : own;
-  const isHidden = state.hidden.has(series.name);
-  const isMarked = series.style === "points" || isLonely(series.y);
-  const isSmoothed = chart.can_smooth && state.smoothing > 0 && !isMarked;
-  const x = abscissas(chart, series);
+  const arePoints = series.style === "points";
+  const isMarked = arePoints || isLonely(series.y);
   const line = {
-    color: colour, width: series.is_main && chart.series.length > 2 ? 2.75 : 1.75,
-    dash: series.style === "dash" ? "dash" : DASHES[Math.floor(place / SERIES_COLOURS) % DASHES.length], shape: series.style === "steps" ? "hv" : "linear",
+    color: colour, width: series.is_main && chart.series.length > 2 ? 2.75 : 1.75, dash: dashOf(series, place),
+    shape: series.style === "steps" ? "hv" : "linear",
   };
   const drawn = {
-    x, y: series.y, type: "scatter", mode: isMarked ? "markers" : "lines", name: label(series.name, 40), line, visible: !isHidden,
-    marker: { color: colour, size: chart.series.length > 1 && series.style === "points" ? 5 : 6, opacity: series.style === "points" ? 0.65 : 1 },
-    hovertemplate: lineHover(context, series), text: bandTexts(context, series), connectgaps: false,
+    type: "scatter", mode: isMarked ? "markers" : "lines", x: abscissas(chart, series), y: series.y, line,
+    name: label(series.name, 40), visible: !state.hidden.has(series.name), connectgaps: false,
+    marker: { color: colour, size: arePoints ? 5 : 6, opacity: arePoints ? 0.8 : 1 },
+    text: bandTexts(context, series), hovertemplate: lineHover(context, series),
     ...(chart.is_filled ? { fill: "tozeroy", fillcolor: faded(colour, 0.18) } : {}),
   };
-  const traces = series.low && series.high ? bandTraces(x, series, colour, isHidden) : [];
-  if (!isSmoothed) return [...traces, drawn];
-  const raw = { ...drawn, line: { ...line, width: 1, color: faded(colour, 0.3) }, hoverinfo: "skip", hovertemplate: null };
-  return [...traces, raw, { ...drawn, y: smoothed(series.y, state.smoothing) }];
+  const band = bandTraces(series, drawn, colour);
+  if (isMarked || !isSmoothed(context)) return [...band, drawn];
+  const thin = { ...line, width: 1, color: faded(colour, 0.3) };
+  const raw = { ...drawn, line: thin, hoverinfo: "skip", hovertemplate: null };
+  return [...band, raw, { ...drawn, y: smoothed(series.y, state.smoothing) }];
 }
 
+/** Whether no two values follow one another, so that there is no line to be seen. */
 function isLonely(values) {
-  return values.every((value, place) => value === null || ((values[place - 1] ?? null) === null && (values[place + 1] ?? null) === null));
+  const isGap = (value) => value === null || value === undefined;
+  return values.every((value, place) => isGap(value) || (isGap(values[place - 1]) && isGap(values[place + 1])));
 }
 
-function bandTraces(x, series, colour, isHidden) {
-  const edge = { x, type: "scatter", mode: "lines", line: { width: 0, color: colour }, hoverinfo: "skip", visible: !isHidden };
+function bandTraces(series, { x, visible: isVisible }, colour) {
+  if (!series.low || !series.high) return [];
+  const line = { width: 0, color: colour };
+  const edge = { type: "scatter", mode: "lines", x, line, hoverinfo: "skip", visible: isVisible };
   return [{ ...edge, y: series.low }, { ...edge, y: series.high, fill: "tonexty", fillcolor: faded(colour, 0.16) }];
 }
 
-function bandTexts({ percent }, series) {
+function bandTexts({ isPercent }, series) {
   if (!series.low || !series.high) return undefined;
-  const told = (value) => shown(value, percent ? "percent" : "number");
+  const told = (value) => shown(value, isPercent ? "percent" : "number");
   return series.y.map((_, place) => ` (${told(series.low[place])} to ${told(series.high[place])})`);
 }
 
-function lineHover({ chart, isUnified, percent }, series) {
-  const value = percent ? "%{y:.2%}" : "%{y:.5~g}";
+const hoverValue = ({ isPercent }) => (isPercent ? "%{y:.2%}" : "%{y:.5~g}");
+
+function lineHover(context, series) {
   const band = series.low && series.high ? "%{text}" : "";
-  if (isUnified) return `${value}${band}`;
-  return `${templateLabel(chart.x_title ?? "step")} %{x}: <b>${value}</b>${band}`;
+  if (context.isUnified) return `${hoverValue(context)}${band}`;
+  return `${templateLabel(context.xTitle)} %{x}: <b>${hoverValue(context)}</b>${band}`;
 }
 
 /** Many more lines, as one trace in grey; their names are told where the pointer is. */
-function otherLines({ chart, state, colours, percent }, others) {
+function otherLines(context) {
+  const { chart, state, colours, others } = context;
   const [x, y, text] = [[], [], []];
   for (const series of others) {
     const at = abscissas(chart, series);
-    const values = chart.can_smooth && state.smoothing > 0 ? smoothed(series.y, state.smoothing) : series.y;
     const name = label(series.name, 40);
-    values.forEach((value, place) => {
-      x.push(at[place]);
-      y.push(value);
-      text.push(name);
-    });
-    x.push(null);
-    y.push(null);
-    text.push("");
+    const values = isSmoothed(context) ? smoothed(series.y, state.smoothing) : series.y;
+    x.push(...at.slice(0, values.length), null);
+    y.push(...values, null);
+    text.push(...values.map(() => name), "");
   }
   return {
-    x, y, text, type: "scatter", mode: "lines", name: "", visible: !state.hidden.has(OTHERS), connectgaps: false, line: { color: faded(colours.other, others.length > 60 ? 0.25 : 0.5), width: 1 },
-    hovertemplate: `${templateLabel(chart.x_title ?? "step")} %{x}: <b>${percent ? "%{y:.2%}" : "%{y:.5~g}"}</b><extra>%{text}</extra>`,
+    type: "scatter", mode: "lines", x, y, text, name: "", visible: !state.hidden.has(OTHERS), connectgaps: false,
+    line: { color: faded(colours.other, others.length > 60 ? 0.25 : 0.5), width: 1 },
+    hovertemplate: `${templateLabel(context.xTitle)} %{x}: <b>${hoverValue(context)}</b><extra>%{text}</extra>`,
   };
 }
 
-const OTHERS = "\u0000others";
-
-function lineLegend(chart, coloured, others, places) {
-  const entries = coloured.map((series) => ({
-    key: series.name, name: series.name,
-    swatch: `series-${(places.get(keyOf(series)) % SERIES_COLOURS) + 1} ${series.style === "points" ? "points" : series.style === "dash" ? "dash" : DASHES[Math.floor(places.get(keyOf(series)) / SERIES_COLOURS) % DASHES.length]}`,
-  }));
-  if (others.length) entries.push({ key: OTHERS, name: `${number(others.length)} others`, swatch: "other" });
-  return entries;
-}
-
-function lineLayout({ chart, state, isUnified, percent }) {
-  const isLog = state.isLog ?? Boolean(chart.is_log_y);
-  const isDate = chart.x_shape === "date";
-  const yTitle = chart.y_title === chart.title ? "" : chart.y_title ?? "";
-  return {
-    hovermode: isUnified ? "x unified" : "closest",
-    ...(chart.x_title === "" ? { margin: { b: 28 } } : {}),
-    xaxis: {
-      title: { text: label(chart.x_title ?? "step") }, type: isDate ? "date" : "linear", uirevision: "x", showgrid: false, showline: true,
-      ...(isDate ? { hoverformat: "%Y-%m-%d" } : { hoverformat: ",~r" }),
-      ...(isUnified ? { unifiedhovertitle: { text: `${templateLabel(chart.x_title ?? "step")} %{x}`.trim() } } : {}),
-    },
-    yaxis: { title: { text: label(yTitle) }, type: isLog ? "log" : "linear", uirevision: `y${isLog}`, tickformat: percent ? ".2~%" : undefined, ...tickStyle(chart.series.flatMap((series) => series.y)), ...(isLog ? logTicks(chart.series.flatMap((series) => series.y)) : {}) },
-  };
-}
+const isSmoothed = ({ chart, state }) => chart.can_smooth && state.smoothing > 0;
 
 /** An exponential moving average without a bias to the start; gaps stay gaps. */
 function smoothed(values, weight) {
@@ -162,53 +147,35 @@ function smoothed(values, weight) {
   });
 }
 
-/** Controls that charts share: which are shown, smoothing, a logarithmic axis. */
-function lineTools(together, place) {
-  if (together.length > 2) place.append(curveChooser(together));
-  if (together.some((plot) => plot.block.can_smooth)) place.append(smoothingSlider(together));
-  if (together.some((plot) => plot.block.can_log)) {
-    place.append(toggle("Log scale", Boolean(together[0].block.is_log_y), (isLog) => {
-      for (const plot of together.filter((one) => one.block.can_log)) {
-        plot.state.isLog = isLog;
-        redraw(plot);
-      }
-    }));
-  }
-}
+// What is around them
 
-const MOST_CURVES = 8;
-
-function curveChooser(together) {
-  const show = (id) => {
-    for (const plot of together) plot.figure.hidden = id !== "" && plot.block.id !== id;
-    together[0].figure.parentElement.classList.toggle("single", id !== "");
-  };
-  const first = together.length > MOST_CURVES ? together[0].block.id : "";
-  show(first);
-  return chooser("Show", [["", `all ${together.length}`], ...together.map((plot) => [plot.block.id, plot.block.title])], first, show);
-}
-
-function smoothingSlider(together) {
-  const told = element("output", {}, "0");
-  const id = `page-choice-${(choices += 1)}`;
-  const input = element("input", {
-    id, type: "range", min: "0", max: "0.99", step: "0.01", value: "0",
-    oninput: () => {
-      told.textContent = input.value;
-      for (const plot of together) {
-        plot.state.smoothing = Number(input.value);
-        redraw(plot);
-      }
+function lineLayout({ chart, state, isUnified, isPercent, xTitle }) {
+  const isLog = state.isLog ?? Boolean(chart.is_log_y);
+  const isDate = chart.x_shape === "date";
+  const values = chart.series.flatMap((series) => series.y);
+  const ticks = isLog ? logTicks(values) : isPercent ? { tickformat: ".2~%" } : tickStyle(values);
+  const heading = { text: `${templateLabel(xTitle)} %{x}`.trim() };
+  return {
+    hovermode: isUnified ? "x unified" : "closest",
+    ...(xTitle ? {} : { margin: { b: 28 } }),
+    xaxis: {
+      title: { text: label(xTitle) }, type: isDate ? "date" : "linear", uirevision: "x", showgrid: false,
+      showline: true, hoverformat: isDate ? "%Y-%m-%d" : ",~r", ...(isUnified ? { unifiedhovertitle: heading } : {}),
+      ...(isDate ? {} : { exponentformat: "none", separatethousands: true }),
     },
-  });
-  return element("span", { class: "choice" }, element("label", { for: id }, "Smoothing"), input, told);
+    yaxis: {
+      title: { text: chart.y_title === chart.title ? "" : label(chart.y_title ?? "") }, type: isLog ? "log" : "linear",
+      uirevision: `y ${isLog}`, ...ticks,
+    },
+  };
 }
 
-/** Charts of the same lines have one legend. */
-function shareLegend(together, place) {
-  const names = (plot) => plot.block.series.map((series) => series.name).join("\n");
-  if (together.length < 2 || together.some((plot) => names(plot) !== names(together[0]))) return;
-  const legend = element("div", { class: "legend" });
-  place.append(legend);
-  for (const plot of together) Object.assign(plot, { legendPlace: legend, together, state: Object.assign(plot.state, { hidden: together[0].state.hidden }) });
+function lineLegend({ coloured, others, places }) {
+  const entries = coloured.map((series) => {
+    const place = places.get(keyOf(series));
+    const look = series.style === "points" ? "points" : dashOf(series, place);
+    return { key: series.name, name: series.name, swatch: `series-${(place % SERIES_COLOURS) + 1} ${look}` };
+  });
+  if (others.length) entries.push({ key: OTHERS, name: `${number(others.length)} others`, swatch: "other" });
+  return entries;
 }

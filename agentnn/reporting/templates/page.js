@@ -1,13 +1,19 @@
 // Everything starts here.
 
-const SPECS = { LineChart: lineSpec, ScatterChart: scatterSpec, BarChart: barSpec, ContourChart: contourSpec, TimelineChart: timelineSpec };
+const SPECS = {
+  LineChart: () => lineSpec,
+  ScatterChart: (chart) => (chart.panels?.length ? sliceSpec : scatterSpec),
+  BarChart: () => barSpec,
+  ContourChart: () => contourSpec,
+  TimelineChart: () => timelineSpec,
+};
 
 function startCharts() {
   shareColours([...blocks.values()].filter((block) => block.type === "LineChart"));
   for (const figure of document.querySelectorAll("[data-chart]")) {
     const chart = blocks.get(figure.dataset.chart);
     if (chart.type === "ParallelChart") startParallel(figure, chart);
-    else startPlot(addPlot(figure, chart, SPECS[chart.type]));
+    else startPlot(addPlot(figure, chart, SPECS[chart.type](chart)));
     addValues(figure, chart);
   }
   for (const place of document.querySelectorAll("[data-curves]")) startCurves(place);
@@ -17,8 +23,8 @@ function startCharts() {
 
 function startPlot(plot) {
   const isCurve = plot.figure.closest("[data-curves]");
-  if (plot.block.type === "LineChart" && !isCurve) lineTools([plot], plot.tools);
-  if (plot.block.type === "ScatterChart" && !plot.block.panels?.length && plot.block.choices?.length) scatterTools(plot);
+  if (plot.spec === lineSpec && !isCurve) lineTools([plot], plot.tools);
+  if (plot.spec === scatterSpec && plot.block.choices?.length) scatterTools(plot);
   commonTools(plot);
 }
 

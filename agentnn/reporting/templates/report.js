@@ -18,7 +18,7 @@ function isNumeric(table, column) {
   return NUMERIC.has(column.shape) && table.rows.some((row) => typeof row[column.place] === "number");
 }
 
-/** A line before every chart's points: the x of a series is its own or the chart's. */
+/** Where the points of a series are: by itself, or as the chart says for all. */
 function abscissas(chart, series) {
   return series.x ?? chart.x ?? [];
 }

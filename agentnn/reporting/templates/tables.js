@@ -12,16 +12,19 @@ function startTables() {
 }
 
 function startTable(place, table) {
-  const view = { table, place, body: place.querySelector("tbody"), order: table.rows.map((_, row) => row), most: FIRST_ROWS, terms: [], sorted: null };
-  view.columns = [...columnsOf(table).values()];
-  view.headings = [...place.querySelectorAll("thead tr:last-child > th")];
-  view.digits = view.headings.map((heading) => (heading.dataset.digits === undefined ? null : Number(heading.dataset.digits)));
-  view.looks = view.headings.map((heading) => heading.className);
+  const headings = [...place.querySelectorAll("thead tr:last-child > th")];
+  const view = {
+    table, place, headings, body: place.querySelector("tbody"), order: table.rows.map((_, row) => row),
+    columns: [...columnsOf(table).values()], looks: headings.map((heading) => heading.className),
+    digits: headings.map(({ dataset }) => (dataset.digits === undefined ? null : Number(dataset.digits))),
+    most: FIRST_ROWS, terms: [], sorted: null,
+  };
   view.marks = new Map((table.marks ?? []).map((mark) => [`${mark.row} ${mark.column}`, mark.kind]));
   view.status = element("p", { class: "count", role: "status" });
   view.more = element("button", { type: "button", class: "more", onclick: () => showAll(view) });
-  if (table.is_sortable !== false && table.rows.length > 1) view.headings.forEach((_, column) => makeSortable(view, column));
-  if (table.is_filterable && table.rows.length > 1) place.querySelector(".tools").append(filterField(view), view.status);
+  const areMany = table.rows.length > 1;
+  if (table.is_sortable !== false && areMany) headings.forEach((_, column) => makeSortable(view, column));
+  if (table.is_filterable && areMany) place.querySelector(".tools").append(filterField(view), view.status);
   if (table.rows.length > FIRST_ROWS) {
     place.querySelector(".scroll").after(view.more);
     showRows(view);
@@ -84,13 +87,18 @@ function termsOf(view, text) {
   const compared = /([^\s<>=!]+)\s*(<=|>=|!=|=|<|>)\s*(-?[\d.]+(?:e[+-]?\d+)?%?)(?=\s|$)/gi;
   const terms = [];
   const rest = text.replace(compared, (all, name, sign, bound) => {
-    const column = view.columns.find((one) => [one.title, one.key, one.key.replace(/^.*?\./, "")].some((known) => known.toLowerCase() === name.toLowerCase()));
+    const column = view.columns.find((one) => isCalled(one, name));
     if (!column) return all;
     terms.push(comparison(column.place, sign, bound.endsWith("%") ? parseFloat(bound) / 100 : Number(bound)));
     return " ";
   });
   const words = rest.toLowerCase().split(/\s+/).filter(Boolean);
   return [...terms, ...words.map((word) => (_, texts) => texts.includes(word))];
+}
+
+function isCalled({ title, key }, name) {
+  const names = [title, key, key.replace(/^.*?\./, "")];
+  return names.some((known) => known.toLowerCase() === name.toLowerCase());
 }
 
 function comparison(place, sign, bound) {
@@ -103,7 +111,8 @@ function comparison(place, sign, bound) {
 
 function matches(view, row) {
   if (!view.terms.length) return true;
-  view.texts ??= view.table.rows.map((cells) => cells.map((cell, place) => `${cell ?? ""}\n${shownCell(view, cell, place)}`).join("\n").toLowerCase());
+  const texts = (cells) => cells.map((cell, place) => `${cell ?? ""}\n${shownCell(view, cell, place)}`);
+  view.texts ??= view.table.rows.map((cells) => texts(cells).join("\n").toLowerCase());
   return view.terms.every((term) => term(view.table.rows[row], view.texts[row]));
 }
 
@@ -128,18 +137,20 @@ function showAll(view) {
 }
 
 function tableRow(view, row) {
-  const cells = view.table.rows[row].map((cell, place) => tableCell(view, cell, place, view.marks.get(`${row} ${place}`)));
-  return element("tr", {}, ...cells);
+  const cells = view.table.rows[row];
+  const mark = (place) => view.marks.get(`${row} ${place}`);
+  return element("tr", {}, ...cells.map((cell, place) => tableCell(view, cell, place, mark(place))));
 }
 
 function tableCell(view, cell, place, mark) {
   const { shape } = view.columns[place];
   const isHeading = place === 0 && view.table.is_heading_first !== false;
   const text = shownCell(view, cell, place);
+  const isFall = (mark === "better" || mark === "worse") && typeof cell === "number" && cell < 0;
   const full = shape === "id" && cell !== null ? visible(String(cell)) : text;
   const made = document.createElement(isHeading ? "th" : "td");
   if (isHeading) made.scope = "row";
-  made.className = [view.looks[place], cell === null && "nothing", mark].filter(Boolean).join(" ");
+  made.className = [view.looks[place], cell === null && "nothing", mark, isFall && "fall"].filter(Boolean).join(" ");
   if (full !== text) made.title = full;
   made.textContent = text;
   if (mark) made.append(element("span", { class: "said" }, ` (${mark})`));

@@ -20,7 +20,7 @@ function palette() {
   const numbered = (name, count) => Array.from({ length: count }, (_, place) => colour(`${name}${place + 1}`));
   const found = {
     text: colour("text"), muted: colour("muted"), grid: colour("grid"), surface: colour("surface"),
-    border: colour("border"), accent: colour("accent"), other: colour("other"), good: colour("good"), bad: colour("bad"),
+    border: colour("border"), accent: colour("accent"), other: colour("other"),
     series: numbered("series-", SERIES_COLOURS), scale: numbered("scale-", 5),
   };
   probe.remove();

@@ -2,27 +2,35 @@
 
 const MOST_VALUES = 12000;
 
-const valueTables = {
-  LineChart: lineValues,
-  BarChart: (chart) => ({
-    headings: ["", chart.value_title || "value", ...(chart.errors ? ["±"] : [])],
-    rows: chart.labels.map((name, place) => [name, shown(chart.values[place], chart.value_shape ?? "number"), ...(chart.errors ? [shown(chart.errors[place], chart.value_shape ?? "number")] : [])]),
-  }),
-  TimelineChart: (chart) => ({
-    headings: ["", "state", "start (UTC)", "end (UTC)"],
-    rows: chart.spans.map((span) => [span.label, span.state, moment(span.start), span.end ? moment(span.end) : NOTHING]),
-  }),
-};
+const valueTables = { LineChart: lineValues, BarChart: barValues, TimelineChart: spanValues };
 
 function lineValues(chart) {
-  const places = [...new Set(chart.series.flatMap((series) => abscissas(chart, series).slice(0, series.y.length)))];
+  const xs = chart.series.map((series) => abscissas(chart, series).slice(0, series.y.length));
+  const places = [...new Set(xs.flat())];
   if (places.length * chart.series.length > MOST_VALUES) return null;
   if (chart.x_shape !== "date") places.sort((one, other) => one - other);
-  const columns = chart.series.map((series) => new Map(abscissas(chart, series).map((x, place) => [x, series.y[place]])));
-  const told = (value) => (value === undefined || value === null ? NOTHING : shown(value, chart.y_shape ?? "number"));
+  const columns = chart.series.map((series, which) => new Map(xs[which].map((x, place) => [x, series.y[place]])));
+  const told = (value) => shown(value, chart.y_shape ?? "number");
   return {
     headings: [chart.x_title || "date", ...chart.series.map((series) => series.name)],
-    rows: places.map((x) => [typeof x === "number" ? number(x) : String(x), ...columns.map((column) => told(column.get(x)))]),
+    rows: places.map((x) => [shown(x, "number"), ...columns.map((column) => told(column.get(x)))]),
+  };
+}
+
+function barValues(chart) {
+  const told = (value) => shown(value, chart.value_shape ?? "number");
+  const errors = (place) => (chart.errors ? [told(chart.errors[place])] : []);
+  return {
+    headings: ["", chart.value_title || "value", ...(chart.errors ? ["±"] : [])],
+    rows: chart.labels.map((name, place) => [name, told(chart.values[place]), ...errors(place)]),
+  };
+}
+
+function spanValues(chart) {
+  const told = (time) => shown(time, "time");
+  return {
+    headings: ["", "state", "start (UTC)", "end (UTC)"],
+    rows: chart.spans.map((span) => [span.label, span.state, told(span.start), told(span.end)]),
   };
 }
 
@@ -30,7 +38,11 @@ function lineValues(chart) {
 function addValues(figure, chart) {
   if (chart.table) {
     const { id, title } = blocks.get(chart.table);
-    figure.append(element("p", { class: "values-link" }, "Data: ", element("a", { href: `#table-${id}` }, visible(title))));
+    const link = element("a", { href: `#table-${id}` }, visible(title));
+    link.addEventListener("click", () => {
+      document.querySelector(`#table-${id} > details`)?.setAttribute("open", "");
+    });
+    figure.append(element("p", { class: "values-link" }, "Data: ", link));
     return;
   }
   const made = valueTables[chart.type]?.(chart);
@@ -43,8 +55,17 @@ function addValues(figure, chart) {
 }
 
 function valueTable(chart, { headings, rows }) {
-  const head = element("tr", {}, ...headings.map((text, place) => element(text ? "th" : "td", { scope: text ? "col" : null, class: place ? "n" : null }, visible(text))));
-  const body = rows.map((row) => element("tr", {}, ...row.map((text, place) => (place ? element("td", { class: "n" }, visible(text)) : element("th", { scope: "row" }, visible(text))))));
-  const table = element("table", { class: "data heading-first" }, element("thead", {}, head), element("tbody", {}, ...body));
-  return element("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": `Data of ${visible(chart.title)}` }, table);
+  const heading = (text, place) => {
+    if (!text) return element("td");
+    return element("th", { scope: "col", class: place ? "n" : null }, visible(text));
+  };
+  const cell = (text, place) => {
+    if (place) return element("td", { class: "n" }, visible(text));
+    return element("th", { scope: "row" }, visible(text));
+  };
+  const head = element("thead", {}, element("tr", {}, ...headings.map(heading)));
+  const body = element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map(cell))));
+  const name = `Data of ${visible(chart.title)}`;
+  const table = element("table", { class: "data heading-first" }, head, body);
+  return element("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": name }, table);
 }

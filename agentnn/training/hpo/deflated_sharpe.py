@@ -138,12 +138,12 @@ def expected_max_sharpe(trials: float, variance: float) -> float:
 
     Args:
         trials: At least 1; of a single one it is 0.
-        variance: Of the Sharpe ratios, in the unit that the result is to have: per period.
+        variance: Of the Sharpe ratios, in the unit that the result is to have: per period; ``nan`` gives ``nan``.
 
     Raises:
         UsageError: There is no trial, or the variance is negative.
     """
-    if not trials >= 1 or not variance >= 0:
+    if not trials >= 1 or variance < 0:
         raise UsageError(f"{trials} trials with the variance {variance} have no best one")
     if trials == 1:
         return 0.0
@@ -175,7 +175,7 @@ def deflated_sharpe_ratio(
     found = found[np.isfinite(found)]
     count = float(trials if trials is not None else len(found))
     variance = float(found.var(ddof=1)) if len(found) > 1 else 0.0 if count == 1 else math.nan
-    expected = math.nan if math.isnan(variance) else expected_max_sharpe(count, variance)
+    expected = expected_max_sharpe(count, variance)
     return DeflatedSharpe(
         returns=best,
         trials=count,

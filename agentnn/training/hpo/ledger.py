@@ -6,22 +6,17 @@ that begin with ``agentnn:``; what it only needs while it runs is not.
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from agentnn.config.objectives import objectives_of
-from agentnn.errors import ConflictError
 from agentnn.tracking.journal.state import new_uuid
 from agentnn.training.hpo.drivers import Drivers
 from agentnn.training.hpo.engine import TrialTask
 from agentnn.training.hpo.importance import hyperparameter_importance
-from agentnn.training.hpo.pruners import build_pruner
 from agentnn.training.hpo.results import TrialRecord
-from agentnn.training.hpo.samplers import build_sampler, most_trials
+from agentnn.training.hpo.samplers import most_trials
 from agentnn.training.hpo.space import decoded, suggest
 
 if TYPE_CHECKING:
@@ -38,11 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("agentnn")
 
-_PLAN, _STATE, _PARENT = "agentnn:plan", "agentnn:state", "agentnn:parent"
+_STATE, _PARENT = "agentnn:state", "agentnn:parent"
 _BEGIN, _END, _RETRY = "agentnn:begin", "agentnn:end", "agentnn:retry"
-
-_PLAN_S = 5.0
-"""How long a driver may take to say what the study is that it has made."""
 
 _NOBODYS_S = 60.0
 """How long a trial may be without the name of its driver, which is written just after it was made."""
@@ -62,7 +54,7 @@ class Parent:
 
 
 class StudyLedger:
-    """A study in its storage; made by :func:`open_study`.
+    """A study in its storage; made by :func:`~agentnn.training.hpo.opening.open_study`.
 
     Attributes:
         name: Its name there.
@@ -107,6 +99,11 @@ class StudyLedger:
     def finish(self) -> None:
         """The study came as far as it should: another one of its name begins anew."""
         self._say_state("finished")
+
+    def forget_if_empty(self) -> None:
+        """Delete the study where this driver has made it and nothing came of it: it would only stand in the way."""
+        if self.is_new and not self._trials() and not self.drivers.others():
+            self._storage.delete_study(self._study_id)
 
     def records(self) -> list[TrialRecord]:
         """The trials that have ended, by number."""
@@ -249,116 +246,6 @@ class StudyLedger:
         except (ValueError, UpdateFinishedTrialError):
             return False
         return True
-
-
-_DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
-
-
-def open_study(storage: BaseStorage, name: str, hpo: HpoSection, seed: int, *, resume: bool) -> StudyLedger:
-    """Begin a study, or go on with the last one of its name.
-
-    A study that came to its end is left as it is: without ``resume`` another one begins beside it, ``NAME (2)``.
-
-    Args:
-        storage: Where it is kept.
-        name: Its name.
-        hpo: What is searched, and how.
-        seed: Of the sampler.
-        resume: Go on with the last study of this name, also with one that other drivers work at; where there is none,
-            begin it.
-
-    Raises:
-        ConflictError: There is an unfinished one, and ``resume`` was not asked for; or it searches something else.
-        ConfigError, MissingDependencyError: See ``build_sampler`` and ``build_pruner``.
-    """
-    import optuna
-    from optuna.exceptions import DuplicatedStudyError
-
-    objectives = objectives_of(hpo)
-    sampler, pruner = build_sampler(hpo, seed), build_pruner(hpo)
-    plan = json.loads(json.dumps({"param_space": hpo.to_dict()["param_space"], "objectives": objectives}, default=str))
-    directions = [_DIRECTIONS[one.mode] for one in objectives]
-    while True:
-        found, free = _names(storage, name)
-        if found is not None:
-            study = optuna.load_study(study_name=found, storage=storage, sampler=sampler, pruner=pruner)
-            ledger = StudyLedger(study, storage, hpo, is_new=False)
-            if resume:
-                _refuse_another_search(study, plan)
-                return ledger
-            if study.user_attrs.get(_STATE) != "finished":
-                raise _unfinished(name, ledger)
-        try:
-            study = optuna.create_study(
-                study_name=free, storage=storage, sampler=sampler, pruner=pruner, directions=directions
-            )
-        except DuplicatedStudyError:  # another driver was faster
-            continue
-        study.set_user_attr(_PLAN, plan)
-        return StudyLedger(study, storage, hpo, is_new=True)
-
-
-def _names(storage: BaseStorage, name: str) -> tuple[str | None, str]:
-    """The last study of a name, and the name for one after it."""
-    found, free, number = None, name, 1
-    while True:
-        try:
-            storage.get_study_id_from_name(free)
-        except KeyError:
-            return found, free
-        number += 1
-        found, free = free, f"{name} ({number})"
-
-
-def _unfinished(name: str, ledger: StudyLedger) -> ConflictError:
-    others = ledger.drivers.others()
-    how = f"has {ledger.counted()} trials"
-    if others:
-        who = ", ".join(f"process {one.pid} on {one.host}" for one in others)
-        how = f"is at work with {ledger.counted()} trials ({who})"
-    return ConflictError(
-        f"the study {name!r} {how} and is not finished",
-        hint="to go on with it: --resume (resume=True); to begin another one: --hpo.study_name NAME",
-    )
-
-
-def _refuse_another_search(study: optuna.Study, plan: Mapping[str, Any]) -> None:
-    """Refuse to mix trials of different searches.
-
-    Raises:
-        ConflictError: The search space or the objectives are not those that the study began with.
-    """
-    before = _plan_of(study)
-    if before == plan:
-        return
-    if before is None:
-        raise ConflictError(
-            f"the study {study.study_name!r} is not one of agentnn's", hint="another name: --hpo.study_name NAME"
-        )
-    spaces = before["param_space"], plan["param_space"]
-    changed = [
-        f"{name} {_told(spaces[0].get(name))} before, {_told(spaces[1].get(name))} now"
-        for name in {**spaces[0], **spaces[1]}
-        if spaces[0].get(name) != spaces[1].get(name)
-    ]
-    if before["objectives"] != plan["objectives"]:
-        changed.append(f"objectives {_told(before['objectives'])} before, {_told(plan['objectives'])} now")
-    raise ConflictError(
-        f"the study {study.study_name!r} searches something else: {'; '.join(changed)}",
-        hint="go on with what it began with, or give the new search a name: --hpo.study_name NAME",
-    )
-
-
-def _plan_of(study: optuna.Study) -> Mapping[str, Any] | None:
-    """What a study began with, which its first driver writes just after it has made it."""
-    deadline = time.monotonic() + _PLAN_S
-    while (plan := study.user_attrs.get(_PLAN)) is None and not study.trials and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return plan
-
-
-def _told(value: Any) -> str:
-    return "not there" if value is None else json.dumps(value)
 
 
 def _begin(trial: FrozenTrial) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class ClusterOptions:
     """Which cluster, and how much of it.
 
     Attributes:
-        address: Of the head, as ``ray.init`` takes it; a cluster of this machine alone is started without one.
+        address: Of the head; a cluster of this machine alone is started without one.
         workers: How many trials run at once, at most; as many as there is room for without it.
         cpus, gpus: What a trial needs.
         folder: Where a cluster that is started here keeps its files.
@@ -68,8 +68,18 @@ def connect(options: ClusterOptions) -> str:
 
 
 def _refuse_silence(address: str) -> None:
-    """Look whether anybody is there, since Ray itself takes half a minute to find out."""
-    host, colon, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    """Look whether anybody is there, since Ray itself takes half a minute to find out.
+
+    Raises:
+        StoreUnavailable: Nobody is.
+        UsageError: The address is none.
+    """
+    if "://" in address:
+        raise UsageError(
+            f"{address} is no address of a Ray cluster's head",
+            hint="HOST:PORT, on a machine that is a node of it: Ray's client can't follow the nodes",
+        )
+    host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():  # "auto", which Ray resolves
         return
     try:

@@ -55,8 +55,8 @@ class RayEngine:
     Args:
         work: Runs a trial.
         on_report: Answers its reports.
-        address: Of the cluster's head, as ``ray.init`` takes it: ``HOST:PORT``, or ``auto`` for one that runs on this
-            machine; ``RAY_ADDRESS`` of the environment without it, and otherwise a cluster of this machine alone is
+        address: Of the cluster's head, ``HOST:PORT``, or ``auto`` for one that runs on this machine, which has to be a
+            node of it; ``RAY_ADDRESS`` of the environment without it, and otherwise a cluster of this machine alone is
             started, and ended with the engine.
         workers: How many trials run at once, at most; as many as there is room for without it.
         cpus: Processors that a trial needs.
@@ -254,12 +254,14 @@ class _BridgeProcess:
 
     def end(self, timeout_s: float) -> None:
         """Wait for its end, and end it and what it has started if that takes too long."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout_s)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._connection.close()
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout_s)
+        finally:  # also when the user does not want to wait
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._connection.close()
 
 
 def _packed(work: Work) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from agentnn.errors import AgentNNError, NotFoundError
+from agentnn.errors import AgentNNError, NotFoundError, StoreUnavailable
 from agentnn.query.expressions import Comparison, Field
 from agentnn.query.runs import RunQuery
 from agentnn.records import PARENT_TAG
@@ -52,10 +52,16 @@ def settle(organizer: StudyOrganizer, parent: ActiveRun, trials: Sequence[TrialR
 
     Returns:
         The ids of the runs, by our own; without those that the store does not have.
+
+    Raises:
+        StoreUnavailable: With ``tracking.strict``, when something could not be delivered.
     """
     settings = parent.settings
     parent.flush()
-    wait_for_runs(parent.folder.store, settings, [one.uuid for one in trials if one.uuid])
+    if not wait_for_runs(parent.folder.store, settings, [one.uuid for one in trials if one.uuid]) and parent.strict:
+        raise StoreUnavailable(
+            f"runs of trials of {parent.name!r} wait on this machine", hint="to deliver them: agentnn run sync"
+        )
     parent_id = parent.find_run_id()
     if parent_id is None:
         return {}
@@ -65,10 +71,12 @@ def settle(organizer: StudyOrganizer, parent: ActiveRun, trials: Sequence[TrialR
         _log.warning("the runs of the trials can't be looked up: %s", error)
         return {}
     again = {one.retry_of: one.number for one in trials if one.retry_of is not None}
-    for one in trials:
-        run = found.get(one.uuid or "")
-        if run is not None and one.lost and RETRIED_TAG not in run.tags:
-            _mark_lost(organizer, run, one, again.get(one.number))
+    lost = [(run, one) for one in trials if one.lost and (run := found.get(one.uuid or "")) is not None]
+    marked = [
+        _mark_lost(organizer, run, one, again.get(one.number)) for run, one in lost if RETRIED_TAG not in run.tags
+    ]
+    if marked:
+        wait_for_runs(parent.folder.store, settings, marked)
     return {uuid: run.run_id for uuid, run in found.items()}
 
 
@@ -105,10 +113,11 @@ def _family(settings: Settings, parent_id: str) -> tuple[Run, dict[str, Run]]:
             store.close()
 
 
-def _mark_lost(organizer: StudyOrganizer, run: Run, trial: TrialRecord, repeated_as: int | None) -> None:
-    """Say in a run that its trial was lost; it keeps its status, unless nobody has ended it."""
+def _mark_lost(organizer: StudyOrganizer, run: Run, trial: TrialRecord, repeated_as: int | None) -> str:
+    """Say in a run that its trial was lost; it keeps its status, unless nobody has ended it. Our own id of it."""
     is_open = run.status in ("RUNNING", "SCHEDULED")
     opened = organizer.resume_trial(run.run_id)
     opened.set_tags({TRIAL_STATE_TAG: "failed", **({RETRIED_TAG: repeated_as} if repeated_as is not None else {})})
     reason = run.tags.get(REASON_TAG) or trial.reason
     opened.end("FAILED" if is_open else run.status, reason, end_time=None if is_open else run.end_time, wait=False)
+    return opened.uuid

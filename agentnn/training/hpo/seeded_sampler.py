@@ -38,6 +38,7 @@ class SeededByTrial(BaseSampler):
         self._make = make
         self._seed = seed
         self._running: dict[int, BaseSampler] = {}
+        self._common: Any = None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Begin a trial."""
@@ -66,5 +67,14 @@ class SeededByTrial(BaseSampler):
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
         if trial.number not in self._running:
-            self._running[trial.number] = self._make(trial_seed(self._seed, trial.number))
+            sampler = self._make(trial_seed(self._seed, trial.number))
+            self._keep_common(sampler)
+            self._running[trial.number] = sampler
         return self._running[trial.number]
+
+    def _keep_common(self, sampler: BaseSampler) -> None:
+        """Hand on which keys all trials have in common: each new sampler would look through all of them again."""
+        common = getattr(sampler, "_search_space", None)
+        if common is not None:
+            self._common = self._common or common
+            sampler._search_space = self._common  # type: ignore[attr-defined]

@@ -1,102 +1,21 @@
-"""A study from its first trial to its last: ask, hand out, hear, tell; whatever dies meanwhile.
-
-The driver alone knows Optuna. It keeps the study's run, unless another driver of the same study does, and every trial
-has a run of its own below that one.
-"""
+"""A study as one call: its storage is opened, it is begun or gone on with, and driven to its end."""
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from agentnn.config.objectives import objectives_of
-from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable, TrainingError, UsageError
-from agentnn.tracking.study_tags import STUDY_NAME_TAG, STUDY_STORAGE_TAG
-from agentnn.training.hpo import runs_of_trials
-from agentnn.training.hpo.engine import TrialEnd, TrialOutcome
-from agentnn.training.hpo.ledger import Parent, StudyLedger, open_study
+from agentnn.conventions import sounds_like_less_is_better
+from agentnn.errors import UsageError
+from agentnn.tracking.capture.guard import warn
+from agentnn.training.hpo.driver import StudyDriver
+from agentnn.training.hpo.opening import open_study
 from agentnn.training.hpo.optuna_quiet import quiet_optuna
-from agentnn.training.hpo.results import StudyResult, TrialRecord, best_trial, pareto_front
 from agentnn.training.hpo.storage import open_storage, place_of, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from agentnn.config.objectives import StudyObjective
-    from agentnn.config.schema import Config
-    from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.hpo.engine import Engine, OnReport, TrialTask
-    from agentnn.training.recording import StudyOrganizer
-
-_log = logging.getLogger("agentnn")
-
-_TURN_S = 0.5
-_LOOK_S = 1.0
-_RECLAIM_EVERY_S = 30.0
-_PARENT_S = 60.0
-"""How long a driver that joins a study waits for the study's run."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class StudyBeginning:
-    """How a study stands when a driver begins to work at it.
-
-    Attributes:
-        name: The study.
-        objectives: What it looks at.
-        limit: How many trials it should come to.
-        done: How many have ended.
-        best: The best one of these.
-        resumed: Whether it was there before.
-    """
-
-    name: str
-    objectives: tuple[StudyObjective, ...]
-    limit: int
-    done: int
-    best: TrialRecord | None
-    resumed: bool
-
-
-class StudyEvents(Protocol):
-    """Is told what happens in a study, while it happens."""
-
-    def began(self, study: StudyBeginning) -> None:
-        """The study is open."""
-
-    def submitted(self, task: TrialTask) -> None:
-        """A trial was begun."""
-
-    def ended(self, record: TrialRecord) -> None:
-        """A trial has ended."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class StudyRequest:
-    """What is to be searched, and by what.
-
-    Attributes:
-        config: With its section ``hpo``.
-        organizer: Starts and ends the runs.
-        make_engine: Makes what runs the trials, once the study's run is open.
-        is_remote: Whether trials run where the study's run can't be seen, so that they need its id.
-        resume: Go on with the last study of its name.
-        begin: Logs what there is to log when the study's run is new.
-        conclude: Says what is to be logged of a study that came to its end, and logs the rest itself.
-        events: Is told what happens.
-    """
-
-    config: Config
-    organizer: StudyOrganizer
-    make_engine: Callable[[OnReport], Engine]
-    is_remote: bool = False
-    resume: bool = False
-    begin: Callable[[ActiveRun], None] | None = None
-    conclude: Callable[[ActiveRun, StudyResult], StudyResult] | None = None
-    events: StudyEvents | None = None
+    from agentnn.config.schema import HpoSection, Objective
+    from agentnn.training.hpo.request import StudyRequest
+    from agentnn.training.hpo.results import StudyResult
 
 
 def search(request: StudyRequest) -> StudyResult:
@@ -114,262 +33,25 @@ def search(request: StudyRequest) -> StudyResult:
     name = hpo.study_name or request.organizer.experiment_name or "study"
     settings = request.organizer.settings
     place = place_of(hpo.storage, name, settings)
-    seed = request.config.training.seed if hpo.seed is None else hpo.seed
+    _warn_of_unsaid_modes(hpo)
     storage = open_storage(hpo.storage, name, settings)
     with quiet_optuna(), storage_errors(place):
-        ledger = open_study(storage, name, hpo, seed, resume=request.resume)
-        return StudyDriver(request, ledger, place).run()
-
-
-class StudyDriver:
-    """Drives one study in this process.
-
-    Args:
-        request: What is to be done.
-        ledger: The study in its storage.
-        place: Where that is, in words.
-    """
-
-    def __init__(self, request: StudyRequest, ledger: StudyLedger, place: str) -> None:
-        assert request.config.hpo is not None
-        self._request = request
-        self._ledger = ledger
-        self._place = place
-        self._hpo = request.config.hpo
-        self._objectives: tuple[StudyObjective, ...] = objectives_of(self._hpo)
-        self._organizer = request.organizer
-        self._running: dict[int, TrialTask] = {}
-        self._run: ActiveRun | None = None
-        self._parent_run_id: str | None = None
-        self._began = self._reclaimed = time.monotonic()
-
-    def run(self) -> StudyResult:
-        """Work at the study until there is nothing more to do."""
-        ledger, drivers = self._ledger, self._ledger.drivers
-        if ledger.is_finished and not ledger.wants_more():
-            return self._found()
-        with self._at_work():
-            is_owner = self._find_owner()
-            if is_owner:
-                return self._as_owner()
-            self._parent_run_id = self._run_of_other_driver()
-            self._work_at_it()
-            if not ledger.is_finished and drivers.owner() is None and drivers.become_owner(first=False):
-                return self._as_owner()  # who kept the run has died meanwhile
-            return self._found()
-
-    # --- who keeps the study's run
-
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        drivers = self._ledger.drivers
-        drivers.join(self._note_run_id)
+        ledger = open_study(storage, name, request.config, resume=request.resume)
         try:
-            yield
-        finally:
-            drivers.leave()
-
-    def _find_owner(self) -> bool:
-        """Whether this driver keeps the study's run."""
-        ledger, drivers = self._ledger, self._ledger.drivers
-        if not ledger.is_new and ledger.parent is None:  # its first driver may be about to begin the run
-            deadline = time.monotonic() + 2 * _LOOK_S
-            while drivers.owner() is None and time.monotonic() < deadline:
-                time.sleep(_LOOK_S / 10)
-        return drivers.become_owner(first=ledger.is_new)
-
-    def _run_of_other_driver(self) -> str:
-        deadline = time.monotonic() + _PARENT_S
-        while True:
-            parent = self._ledger.parent
-            if parent is not None and parent.run_id:
-                return parent.run_id
-            if time.monotonic() > deadline:
-                raise StoreUnavailable(
-                    f"the run of the study {self._ledger.name!r} is not in the store yet",
-                    hint="another driver keeps it; look whether the store can be reached from there",
-                )
-            time.sleep(_LOOK_S / 10)
-
-    def _as_owner(self) -> StudyResult:
-        before = self._ledger.parent
-        with self._study_run() as run:
-            self._run = run
-            if before is not None and before.run_id is not None:  # until it is reopened in the store, workers that look
-                self._parent_run_id = before.run_id  # at its journal take it for ended
-            elif self._request.is_remote:
-                self._parent_run_id = run.run_id
-            self._ledger.reopen()
-            self._work_at_it()
-            result = self._concluded(run)
-            self._ledger.finish()
-        return dataclasses.replace(result, run_id=run.find_run_id())
-
-    def _study_run(self) -> ActiveRun:
-        """The study's run: a new one, or the one that an earlier driver has left."""
-        ledger, parent = self._ledger, self._ledger.parent
-        tags = {STUDY_NAME_TAG: ledger.name, STUDY_STORAGE_TAG: self._place}
-        if parent is not None:
-            try:
-                return self._organizer.start_study(ledger.name, run_id=parent.run_id or parent.uuid)
-            except NotFoundError as error:
-                if parent.run_id:
-                    raise ConflictError(
-                        f"the run of the study {ledger.name!r} is not in this store: {error.message}",
-                        hint="name the store that it began in: --tracking-uri; or another study: --hpo.study_name NAME",
-                    ) from error
-        run = self._organizer.start_study(ledger.name, tags=tags)
-        ledger.parent = Parent(run.uuid)
-        if self._request.begin is not None:
-            self._request.begin(run)
-        return run
-
-    def _note_run_id(self) -> bool:
-        """Let other drivers know the run's id, as soon as the store has given it; whether they do."""
-        parent = self._ledger.parent
-        run_id = self._run.find_run_id() if self._run is not None else None
-        if run_id and parent is not None and parent.run_id != run_id:
-            self._ledger.parent = parent = Parent(parent.uuid, run_id)
-        return parent is not None and parent.run_id is not None
-
-    # --- the trials
-
-    def _work_at_it(self) -> None:
-        """Run trials until there are enough, here and elsewhere."""
-        if self._request.events is not None:
-            self._request.events.began(self._beginning())
-        self._reclaim()
-        while self._is_needed():
-            with self._engine() as engine:
-                while self._running or self._may_begin():
-                    self._fill(engine)
-                    for end in engine.wait(_TURN_S):
-                        self._settle(end)
-                    self._reclaim_now_and_then()
-
-    def _beginning(self) -> StudyBeginning:
-        ledger, records = self._ledger, self._ledger.records()
-        done = sum(not one.lost for one in records)
-        best = best_trial(records, self._objectives)
-        return StudyBeginning(ledger.name, self._objectives, ledger.limit, done, best, resumed=not ledger.is_new)
-
-    def _is_needed(self) -> bool:
-        """Whether there is a trial for this driver; as long as others have some, that may still come."""
-        while not self._may_begin():
-            if not self._ledger.is_busy_elsewhere():
-                return False
-            time.sleep(_LOOK_S)
-            self._reclaim()
-        return True
-
-    @contextmanager
-    def _engine(self) -> Iterator[Engine]:
-        engine = self._request.make_engine(self._ledger.report)
-        try:
-            yield engine
+            return StudyDriver(request, ledger, place).run()
         except BaseException:
-            self._break_off(engine)
+            ledger.forget_if_empty()
             raise
-        finally:
-            engine.close()
-
-    def _may_begin(self) -> bool:
-        timeout = self._hpo.timeout_s
-        if timeout is not None and time.monotonic() - self._began > timeout:
-            return False
-        return self._ledger.wants_more()
-
-    def _fill(self, engine: Engine) -> None:
-        while len(self._running) < engine.capacity and self._may_begin():
-            task = self._ledger.next_task()
-            if task is None:
-                return
-            task = dataclasses.replace(task, parent_run_id=self._parent_run_id)
-            self._running[task.number] = task
-            if self._request.events is not None:
-                self._request.events.submitted(task)
-            engine.submit(task)
-
-    def _settle(self, end: TrialEnd) -> None:
-        """Take note of a trial that is over."""
-        task = self._running.pop(end.number)
-        outcome = end.outcome
-        if outcome is None and task.attempt < self._hpo.retries:
-            self._ledger.lose(task, end.reason, attempt=task.attempt + 1)
-            _log.warning("trial %d is tried again: %s", task.number, end.reason)
-        else:
-            self._ledger.tell(task.number, outcome or TrialOutcome("failed", reason=end.reason))
-        if outcome is None:
-            runs_of_trials.close_orphan(self._organizer, task, end.reason)
-        if self._request.events is not None:
-            self._request.events.ended(self._ledger.record(task.number))
-        if outcome is not None and outcome.fatal is not None:
-            raise outcome.fatal
-
-    def _break_off(self, engine: Engine) -> None:
-        """An error or a signal ends the study: what runs is ended, and begun again by whoever goes on with it."""
-        engine.close(interrupted=True)
-        for task in self._running.values():
-            self._ledger.lose(task, "the study was broken off", attempt=task.attempt)
-        self._running.clear()
-
-    def _reclaim_now_and_then(self) -> None:
-        if time.monotonic() - self._reclaimed > _RECLAIM_EVERY_S:
-            self._reclaim()
-
-    def _reclaim(self) -> None:
-        self._reclaimed = time.monotonic()
-        for one in self._ledger.reclaim():
-            _log.warning("trial %d is tried again: %s", one.number, one.reason)
-
-    # --- what came of it
-
-    def _concluded(self, run: ActiveRun) -> StudyResult:
-        """Note in the study's run what came of it.
-
-        Raises:
-            TrainingError: No trial came to a value.
-        """
-        trials = self._ledger.records()
-        run_ids = runs_of_trials.settle(self._organizer, run, trials)
-        result = self._result(trials, run_ids, run.find_run_id())
-        self._organizer.finish_study(run, result.trials, best=result.best)
-        if self._request.conclude is not None:
-            result = self._request.conclude(run, result)
-        if result.best is None:
-            self._ledger.finish()
-            raise _fruitless(result)
-        return result
-
-    def _found(self) -> StudyResult:
-        """What the study came to, where this driver has nothing to add to its run."""
-        parent, settings = self._ledger.parent, self._organizer.settings
-        run_id = parent.run_id if parent else None
-        trials = self._ledger.records()
-        run_ids, metrics = runs_of_trials.look_up(settings, run_id, trials) if run_id else ({}, {})
-        return dataclasses.replace(self._result(trials, run_ids, run_id), metrics=metrics)
-
-    def _result(self, records: list[TrialRecord], run_ids: Mapping[str, str], run_id: str | None) -> StudyResult:
-        trials = tuple(dataclasses.replace(one, run_id=run_ids.get(one.uuid or "")) for one in records)
-        return StudyResult(
-            name=self._ledger.name,
-            objectives=self._objectives,
-            trials=trials,
-            best=best_trial(trials, self._objectives),
-            pareto=pareto_front(trials, self._objectives) if len(self._objectives) > 1 else (),
-            run_id=run_id,
-            storage=self._place,
-            duration_s=time.monotonic() - self._began,
-            importance=self._ledger.importance(self._objectives),
-            resumed=not self._ledger.is_new,
-        )
 
 
-def _fruitless(result: StudyResult) -> TrainingError:
-    reasons = list(dict.fromkeys(one.reason for one in result.trials if one.reason))
-    why = f": {reasons[0]}" if reasons else ""
-    more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
-    return TrainingError(
-        f"none of {len(result.trials)} trials of the study {result.name!r} came to a value{why}{more}",
-        hint="each failed trial's run holds traceback.txt: agentnn run artifacts",
-    )
+def _warn_of_unsaid_modes(hpo: HpoSection) -> None:
+    """Warn where the smallest value of something counts as best that nobody would call a loss.
+
+    Warns:
+        AgentNNWarning: The configuration does not say which values are best, and the metric's name does not either.
+    """
+    several: list[Objective] | list[HpoSection] = hpo.objectives or [hpo]
+    for said in several:
+        if "mode" not in said.model_fields_set and not sounds_like_less_is_better(said.metric):
+            key = "hpo.objectives: mode" if hpo.objectives else "hpo.mode"
+            warn(f"the smallest {said.metric} counts as the best; say {key}: min, or max")

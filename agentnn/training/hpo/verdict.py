@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agentnn.config.schema import BacktestSection, Config
     from agentnn.tracking.active_run import ActiveRun
     from agentnn.training.datasets import Dataset
-    from agentnn.training.hpo.results import StudyResult
+    from agentnn.training.hpo.results import StudyResult, TrialRecord
 
 BEST = "best_"
 _SHARPE = "sharpe_ratio"
@@ -93,10 +93,16 @@ def _deflated(rule: BacktestSection, validation: Judged, result: StudyResult) ->
     tried = [one for one in result.trials if not one.lost]
     a_period = 1 / math.sqrt(rule.periods_per_year)
     name = f"{VALIDATION}{_SHARPE}"
-    sharpes = [one.metrics[name] * a_period for one in tried if name in one.metrics]
+    sharpes = [sharpe * a_period for one in tried if (sharpe := _figure(one, name, result)) is not None]
     if not sharpes:
         return None
     return deflated_sharpe_ratio(Returns.of(validation.returns - without_risk), sharpes, trials=len(tried))
+
+
+def _figure(trial: TrialRecord, name: str, result: StudyResult) -> float | None:
+    """What a trial came to, where it may be what the study looks at."""
+    judged = {one.metric: value for one, value in zip(result.objectives, trial.values, strict=False)}
+    return {**trial.metrics, **judged}.get(name)
 
 
 def _sharpe_metrics(deflated: DeflatedSharpe, rule: BacktestSection) -> dict[str, float]:

@@ -59,6 +59,12 @@ def test_an_address_where_nobody_is_is_told_at_once():
     assert "ray start --head" in caught.value.hint
 
 
+def test_an_address_that_is_none_is_told():
+    with pytest.raises(UsageError, match="is no address of a Ray cluster's head") as caught:
+        connect(ClusterOptions("ray://head:10001", None, 1, 0, "", 30))
+    assert "HOST:PORT" in caught.value.hint
+
+
 def test_only_what_nodes_need_of_the_environment_travels(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "hunter2")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
 from shared_store import copy_of, shared_state
 
-from agentnn import ConfigurationManager, EnhancedMLflowLogger, ExperimentOrganizer
-from agentnn.errors import ConfigError, ConflictError, TrainingError, UsageError
+from agentnn import AgentNNWarning, ConfigurationManager, EnhancedMLflowLogger, ExperimentOrganizer, start_run
+from agentnn.errors import ConfigError, ConflictError, StoreUnavailable, TrainingError, UsageError
 from agentnn.training.hpo.trial import TrialPruned
 from agentnn.training.run_hpo import run_hpo_study
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from agentnn.training.hpo.engine import TrialTask
+    from agentnn.training.hpo.request import StudyBeginning
     from agentnn.training.hpo.results import StudyResult, TrialRecord
-    from agentnn.training.hpo.study import StudyBeginning
     from agentnn.training.hpo.trial import Objective, Trial
 
 SPACE = {"learning_rate": {"low": 0.1, "high": 0.9}, "batch_size": [16, 32]}
@@ -54,7 +55,9 @@ def run(
 
     def run_study(objective: Objective, *, hpo: dict[str, Any] | None = None, **options: Any) -> StudyResult:
         section = {"param_space": SPACE, "sampler": "random", "seed": 3, "num_trials": 4, **(hpo or {})}
-        config = ConfigurationManager({"experiment": {"name": request.node.name}, "hpo": section}).get_config()
+        shared = options.pop("shared", {})
+        named = {"experiment": {"name": request.node.name}, "hpo": section, **shared}
+        config = ConfigurationManager(named).get_config()
         organizer = ExperimentOrganizer(config, tracking_uri=options.pop("uri", uri))
         logger = options.pop("logger", None)
         return run_hpo_study(config, None, None, None, None, organizer, logger, objective=objective, **options)
@@ -234,6 +237,7 @@ def test_an_objective_that_can_judge_no_trial_ends_the_study(run: Any, family: A
     parent, trials = family()
     assert parent.info.status == "FAILED"
     assert len(trials) == 1
+    assert run(learning_rate).counts["complete"] == 4  # nothing stands in the way of a better one
 
 
 def test_a_tensor_is_a_number(run: Any):
@@ -281,6 +285,35 @@ def test_a_resumed_study_may_get_more_trials_and_nothing_else(run: Any, family: 
     ):
         run(learning_rate, hpo={"mode": "max"}, resume=True)
     assert parent.info.end_time == family()[0].info.end_time
+
+
+def test_a_study_that_could_not_begin_leaves_nothing_behind(run: Any, uri: str):
+    with start_run("another", tracking_uri=uri), pytest.raises(ConflictError, match="'another' is open"):
+        run(learning_rate)
+    assert run(learning_rate).name == "test_a_study_that_could_not_begin_leaves_nothing_behind"
+
+
+def test_what_makes_trials_differ_beside_their_params_is_warned_of(run: Any):
+    run(learning_rate, trials=2, shared={"training": {"epochs": 5}})
+    told = r"no longer alike: model.family was \"mlp\" and is \"gru\"; training.epochs was 5 and is 6"
+    with pytest.warns(AgentNNWarning, match=told):
+        run(learning_rate, trials=3, resume=True, shared={"training": {"epochs": 6}, "model": {"family": "gru"}})
+
+
+def test_that_the_smallest_is_best_is_warned_of_where_nobody_says_so(run: Any):
+    with pytest.warns(AgentNNWarning, match="the smallest profit counts as the best; say hpo.mode"):
+        run(learning_rate, trials=1, hpo={"metric": "profit"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AgentNNWarning)
+        run(learning_rate, trials=1, hpo={"metric": "profit", "mode": "min"})
+        run(learning_rate, trials=1, hpo={"metric": "test_error"})
+
+
+def test_with_strict_a_store_that_is_down_is_an_error_at_the_end(run: Any):
+    with FaultyProxy("http://127.0.0.1:9") as proxy:
+        proxy.mode = "refuse"
+        with pytest.raises(StoreUnavailable, match="wait on this machine"):
+            run(learning_rate, uri=proxy.url, trials=1, shared={"tracking": {"strict": True}})
 
 
 def test_a_study_of_somebody_else_is_not_gone_on_with(run: Any, tmp_path: Path):
