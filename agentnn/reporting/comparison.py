@@ -116,7 +116,8 @@ def _best_blocks(facts: ComparisonFacts, names: Mapping[str, str]) -> list[Block
     baseline = next(run for run in facts.runs if run.run_id == facts.baseline)
     figures = []
     undeclared = []
-    for metric in directions.key_metrics(compared_metrics(facts), _MOST_FIGURES):
+    metrics = directions.key_metrics(compared_metrics(facts), _MOST_FIGURES)
+    for metric in sorted(metrics, key=lambda metric: metric != facts.leading):
         direction = directions.direction(metric)
         if direction is None:
             undeclared.append(metric)

@@ -6,9 +6,9 @@ import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from agentnn.config.study import with_study_options
 from agentnn.extras import require
-from agentnn.sdk.run_training import RunTraining, _checked, _data_for, _organizer
+from agentnn.sdk.run_training import RunTraining
+from agentnn.sdk.training_inputs import checked_config, data_for, organizer_for
 
 if TYPE_CHECKING:
     from agentnn.config.overrides import Overrides
@@ -70,8 +70,10 @@ class RunSearch(RunTraining):
             StoreUnavailable: The study's own storage can't be used. A tracking store that is down does not matter.
             MissingDependencyError: torch or Optuna is not installed.
         """
+        from agentnn.config.study import with_study_options  # pydantic, which no question to a store needs
+
         checked = with_study_options(
-            _checked(config, overrides), num_trials=trials, workers=workers, engine=engine, address=address
+            checked_config(config, overrides), num_trials=trials, workers=workers, engine=engine, address=address
         )
         require("torch", extra="train")
         require("optuna", extra="hpo")
@@ -79,7 +81,7 @@ class RunSearch(RunTraining):
 
         check_objectives(checked)
         manager = self._for(checked)
-        return manager._search(checked, _data_for(checked), resume=resume, events=events)
+        return manager._search(checked, data_for(checked), resume=resume, events=events)
 
     def _search(self, config: Config, dataset: Dataset, *, resume: bool, events: StudyEvents | None) -> StudyResult:
         from agentnn.sdk.enhanced_logging import EnhancedMLflowLogger
@@ -90,7 +92,7 @@ class RunSearch(RunTraining):
         from agentnn.training.training_run import tags_of
 
         known = {key: one for key, one in tags_of(config, dataset).items() if key not in config.experiment.tags}
-        organizer = _organizer(config, self.settings, known)
+        organizer = organizer_for(config, self.settings, known)
         logger = EnhancedMLflowLogger()
         maker = EngineMaker.of(config, JudgedObjective(dataset, logger), organizer)
         result = search(

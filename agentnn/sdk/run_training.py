@@ -6,13 +6,13 @@ import copy
 import re
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from agentnn.errors import AgentNNError, ConfigError, ConflictError, NotFoundError, StoreUnavailable, UsageError
-from agentnn.extras import require
+from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnavailable, UsageError
 from agentnn.sdk.configurations_of_runs import check_data_are_the_same, check_is_the_same, configuration_of
 from agentnn.sdk.registry_lifecycle import RegistryLifecycle
 from agentnn.sdk.run_files import RunFileAccess
+from agentnn.sdk.training_inputs import checked_config, data_for, organizer_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from agentnn.records import Run
     from agentnn.sdk.config_manager import ConfigurationManager
     from agentnn.sdk.experiment_organizer import ExperimentOrganizer
-    from agentnn.settings import Settings
     from agentnn.tracking.active_run import ActiveRun
     from agentnn.training.datasets import Dataset
     from agentnn.training.training_run import TrainingResult
@@ -79,13 +78,13 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
             return self._resume(resume, config, overrides, on_start)
         if config is None:
             raise UsageError("there is no configuration to train from", hint="name a YAML file")
-        checked = _checked(config, overrides)
+        checked = checked_config(config, overrides)
         manager = self._for(checked)
-        dataset = _data_for(checked)
+        dataset = data_for(checked)
         from agentnn.training.training_run import tags_of
 
         known = {key: one for key, one in tags_of(checked, dataset).items() if key not in checked.experiment.tags}
-        organizer = _organizer(checked, manager.settings, {**known, **(tags or {})})
+        organizer = organizer_for(checked, manager.settings, {**known, **(tags or {})})
         return manager._train_in(organizer.start_run(run_name), checked, dataset, organizer, on_start)
 
     def _resume(
@@ -95,7 +94,7 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
         found = self._run_to_resume(selector, may_be_away=config is not None)
         if config is None and overrides:
             raise UsageError("a run goes on with its own configuration", hint="leave the overrides out")
-        checked = _checked(configuration_of(self, found) if config is None and found else config or {}, overrides)
+        checked = checked_config(configuration_of(self, found) if config is None and found else config or {}, overrides)
         if config is not None and found is not None:
             check_is_the_same(checked, found, self)
         from agentnn.stores.mlflow_writer import UUID_TAG
@@ -107,13 +106,13 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
         store = StoreFolder.of(with_absolute_uris(self.settings))
         uuid = found.tags.get(UUID_TAG, "") if found else selector
         folder = folder_to_resume(checked, store, uuid, found.name if found else selector)
-        dataset = _data_for(checked)
+        dataset = data_for(checked)
         if found is not None:
             check_data_are_the_same(dataset.digest, found)
         run = start_run(
             run_id=found.run_id if found else selector, settings=self.settings, strict=checked.tracking.strict
         )
-        organizer = _organizer(checked, self.settings, {})
+        organizer = organizer_for(checked, self.settings, {})
         return self._train_in(run, checked, dataset, organizer, on_start, folder=folder)
 
     def _run_to_resume(self, selector: str, *, may_be_away: bool) -> Run | None:
@@ -204,43 +203,6 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
             self.settings, tracking_uri=uri, tracking_uri_source="tracking.uri", registry_uri=registry
         )
         return other
-
-
-def _checked(config: Any, overrides: Overrides | None) -> Config:
-    """The configuration, without torch or a store having been touched."""
-    from agentnn.sdk.config_manager import ConfigurationManager
-
-    if isinstance(config, ConfigurationManager):
-        if overrides:
-            raise UsageError("a ConfigurationManager has its overrides already", hint="give them to it")
-        checked = config.get_config()
-    else:
-        checked = ConfigurationManager(config, overrides).get_config()
-    tracking = checked.tracking
-    if tracking.register_as is not None:
-        from agentnn.registry.registration import check_model_name
-
-        check_model_name(tracking.register_as)
-        if not tracking.log_model:
-            raise ConfigError("tracking.register_as needs the network, and tracking.log_model is false")
-    return checked
-
-
-def _organizer(config: Config, settings: Settings, tags: Mapping[str, Any]) -> ExperimentOrganizer:
-    from agentnn.sdk.experiment_organizer import ExperimentOrganizer
-
-    return ExperimentOrganizer(cast("Mapping[str, Any]", config), tags=tags, settings=settings)
-
-
-def _data_for(config: Config) -> Dataset:
-    """The data, once it is sure that the configuration fits them."""
-    require("torch", extra="train")
-    from agentnn.training.datasets import load_dataset
-    from agentnn.training.training_run import check_fit
-
-    dataset = load_dataset(config.data, config.model.output_dim, config.training.loss)
-    check_fit(config, dataset)
-    return dataset
 
 
 def _run_id_of(run: ActiveRun) -> str | None:

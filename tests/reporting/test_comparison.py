@@ -186,6 +186,16 @@ def test_runs_of_one_name_are_told_apart_by_their_ids(rows: OpenRows, reporter: 
     ]  # fmt: skip
 
 
+def test_rounding_makes_nobody_better(rows: OpenRows, reporter: ExperimentReporter):
+    with rows() as store:
+        for run_id, value in ((ADA, 0.1 + 0.2), (BOB, 0.3), (CYD, 0.25)):
+            store.run(run_id, run_id[:4], metrics={"sharpe_ratio": value})
+    table = reporter.build_model_comparison_report([ADA, BOB, CYD]).table("runs")
+    assert marks(table, "best") == {(ADA[:4], "metrics.sharpe_ratio"), (BOB[:4], "metrics.sharpe_ratio")}
+    assert table.column("delta.sharpe_ratio") == [None, 0.0, -0.05]
+    assert marks(table, "better") == set()
+
+
 def test_the_largest_numbers_overflow_without_harm(rows: OpenRows, reporter: ExperimentReporter):
     with rows() as store:
         for run_id, value, seed in ((ADA, -1.7e308, "1"), (BOB, 1.7e308, "2")):

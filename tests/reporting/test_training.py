@@ -231,6 +231,34 @@ class TestLittle:
         assert [item.direction for item in figures] == ["min", "max", "max", "max", None]
         assert (figures[0].unit, figures[0].digits, figures[0].note) == ("ms", 1, "p95")
 
+    def test_key_figures_are_compared_with_buying_and_holding(self, rows: OpenRows, reporter: ExperimentReporter):
+        with rows() as store:
+            metrics = {
+                "sharpe_ratio": 1.0,
+                "buy_and_hold_sharpe_ratio": 1.25,
+                "validation_sharpe_ratio": 3.0,
+                "val_loss": 0.5,
+            }
+            store.run(ADA, "ada", metrics=metrics)
+        figures = blocks(reporter.build_training_report(ADA), Figures)[0].items
+        assert [item.name for item in figures] == ["sharpe_ratio", "val_loss", "validation_sharpe_ratio"]
+        assert (figures[0].delta, figures[0].delta_to, figures[0].is_better) == (-0.25, "buying and holding", False)
+
+    def test_fractions_are_per_cent_where_they_are_known_to_be(self, rows: OpenRows, reporter: ExperimentReporter):
+        conventions = {"agentnn.metric_conventions": "252 periods, ddof 1, risk-free 0"}
+        metrics = {"total_return": 0.5, "win_rate": 60.0}
+        with rows() as store:
+            store.run(ADA, "own", metrics=metrics, tags=conventions)
+            store.run(BOB, "given", metrics=metrics, tags={**conventions, "agentnn.computed_metrics": "total_return"})
+            store.run("c" * 32, "theirs", metrics=metrics)
+        for run, shapes in (
+            (ADA, ["percent", "percent"]),
+            (BOB, ["percent", "number"]),
+            ("c" * 32, ["number", "number"]),
+        ):
+            figures = blocks(reporter.build_training_report(run), Figures)[0].items
+            assert [item.shape for item in figures] == shapes
+
     def test_a_drawdown_of_positive_size_is_better_when_smaller(self, rows: OpenRows, reporter: ExperimentReporter):
         with rows() as store:
             store.run(ADA, "ada", metrics={"max_drawdown": 0.2})
