@@ -86,6 +86,7 @@ class StudyDriver:
             yield
         finally:
             drivers.leave()
+            self._note_run_id()
 
     def _find_owner(self) -> bool:
         """Whether this driver keeps the study's run."""
@@ -130,7 +131,6 @@ class StudyDriver:
     def _study_run(self) -> ActiveRun:
         """The study's run: a new one, or the one that an earlier driver has left."""
         ledger, parent = self._ledger, self._ledger.parent
-        tags = {STUDY_NAME_TAG: ledger.name, STUDY_STORAGE_TAG: self._place}
         if parent is not None:
             try:
                 return self._organizer.start_study(ledger.name, run_id=parent.run_id or parent.uuid)
@@ -140,6 +140,11 @@ class StudyDriver:
                         f"the run of the study {ledger.name!r} is not in this store: {error.message}",
                         hint="name the store that it began in: --tracking-uri; or another study: --hpo.study_name NAME",
                     ) from error
+            # Its driver died before it could note the run's id, and its journal is delivered and gone.
+            run_id = runs_of_trials.find_run(self._organizer.settings, parent.uuid)
+            if run_id is not None:
+                return self._organizer.start_study(ledger.name, run_id=run_id)
+        tags = {STUDY_NAME_TAG: ledger.name, STUDY_STORAGE_TAG: self._place}
         run = self._organizer.start_study(ledger.name, tags=tags)
         ledger.parent = Parent(run.uuid)
         self._is_first = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from agentnn.errors import AgentNNError, NotFoundError, StoreUnavailable
@@ -19,10 +20,11 @@ from agentnn.tracking.sending.waiting_for_runs import wait_for_runs
 from agentnn.tracking.study_tags import RETRIED_TAG, TRIAL_STATE_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from agentnn.records import Run
     from agentnn.settings import Settings
+    from agentnn.stores.base import TrackingStore
     from agentnn.tracking.active_run import ActiveRun
     from agentnn.training.hpo.engine import TrialTask
     from agentnn.training.hpo.results import TrialRecord
@@ -94,20 +96,33 @@ def look_up(
     return {uuid: run.run_id for uuid, run in children.items()}, dict(parent.metrics)
 
 
+def find_run(settings: Settings, uuid: str) -> str | None:
+    """The id of the run in the store that has this one among ours."""
+    with _opened(settings) as store:
+        found = list(store.search_runs(RunQuery(filter=Comparison(Field("tag", UUID_TAG), "=", uuid), limit=1)))
+    return found[0].run_id if found else None
+
+
 def _family(settings: Settings, parent_id: str) -> tuple[Run, dict[str, Run]]:
     """The study's run, and those of its trials by our own ids.
 
     Raises:
         NotFoundError: There is no such run.
     """
-    store = open_store(settings)
-    try:
+    with _opened(settings) as store:
         parents = store.find_runs([parent_id])
         if not parents:
             raise NotFoundError(f"there is no run {parent_id}")
         nested = Comparison(Field("tag", PARENT_TAG), "=", parent_id)
         children = store.search_runs(RunQuery((parents[0].experiment_id,), nested))
         return parents[0], {run.tags[UUID_TAG]: run for run in children if UUID_TAG in run.tags}
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[TrackingStore]:
+    store = open_store(settings)
+    try:
+        yield store
     finally:
         if hasattr(store, "close"):
             store.close()
