@@ -28,7 +28,10 @@ SPACE: dict[str, Any] = {
     "dropout": {"low": 0.0, "high": 0.5},
     "batch_size": [16, 32, 64],
 }
-WARM_UP = 6
+WARM_UP = 20
+"""Enough trials for whatever a study does at its end: nothing of that is imported later."""
+
+_STEPS = 20_000
 
 
 def value_of(params: Mapping[str, Any], work_s: float) -> float:
@@ -36,7 +39,8 @@ def value_of(params: Mapping[str, Any], work_s: float) -> float:
     began = time.process_time()
     value = (params["learning_rate"] - 0.01) ** 2 + params["dropout"] / params["batch_size"]
     while time.process_time() - began < work_s:
-        value += 1e-12
+        for _ in range(_STEPS):
+            value += 1e-12
     return value
 
 
@@ -103,7 +107,7 @@ def main() -> None:
     way, work_s, *numbers = sys.argv[1], float(sys.argv[2]), *map(int, sys.argv[3:])
     if way == "workers":
         workers, trials = numbers
-        with_agentnn("warm-up", 2 * workers, 0.0, workers)
+        with_agentnn("warm-up", WARM_UP, 0.0, workers)
         print(json.dumps({"seconds": [seconds(with_agentnn, "measured", trials, work_s, workers)]}))
         return
     run = with_agentnn if way == "agentnn" else by_hand

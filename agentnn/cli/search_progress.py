@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from agentnn.config.objectives import StudyObjective
-    from agentnn.training.hpo.engine import TrialTask
+    from agentnn.training.hpo.engines.engine import TrialTask
     from agentnn.training.hpo.request import StudyBeginning, StudyEvents
     from agentnn.training.hpo.results import TrialRecord
 

@@ -13,7 +13,7 @@ from agentnn.errors import TrainingError
 
 if TYPE_CHECKING:
     from agentnn.sdk.nn_models import ModelManager
-    from agentnn.training.datasets import Dataset
+    from agentnn.training.data.datasets import Dataset
     from agentnn.training.replay import Replay
     from agentnn.training.training_run import TrainingResult
 

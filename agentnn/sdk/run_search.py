@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentnn.config.schema import Config
     from agentnn.sdk.run_training import ConfigSource
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.datasets import Dataset
+    from agentnn.training.data.datasets import Dataset
     from agentnn.training.hpo.request import StudyEvents
     from agentnn.training.hpo.results import StudyResult
 
@@ -85,7 +85,7 @@ class RunSearch(RunTraining):
 
     def _search(self, config: Config, dataset: Dataset, *, resume: bool, events: StudyEvents | None) -> StudyResult:
         from agentnn.sdk.enhanced_logging import EnhancedMLflowLogger
-        from agentnn.training.hpo.engines import EngineMaker
+        from agentnn.training.hpo.engines.engines import EngineMaker
         from agentnn.training.hpo.judged_objective import JudgedObjective
         from agentnn.training.hpo.request import StudyRequest
         from agentnn.training.hpo.study import search

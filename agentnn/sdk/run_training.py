@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agentnn.sdk.config_manager import ConfigurationManager
     from agentnn.sdk.experiment_organizer import ExperimentOrganizer
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.datasets import Dataset
+    from agentnn.training.data.datasets import Dataset
     from agentnn.training.training_run import TrainingResult
 
     ConfigSource: TypeAlias = str | Path | Mapping[str, Any] | ConfigurationManager

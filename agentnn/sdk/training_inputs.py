@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agentnn.config.schema import Config
     from agentnn.sdk.experiment_organizer import ExperimentOrganizer
     from agentnn.settings import Settings
-    from agentnn.training.datasets import Dataset
+    from agentnn.training.data.datasets import Dataset
 
 
 def checked_config(config: Any, overrides: Overrides | None) -> Config:
@@ -47,7 +47,7 @@ def organizer_for(config: Config, settings: Settings, tags: Mapping[str, Any]) -
 def data_for(config: Config) -> Dataset:
     """The data, once it is sure that the configuration fits them."""
     require("torch", extra="train")
-    from agentnn.training.datasets import load_dataset
+    from agentnn.training.data.datasets import load_dataset
     from agentnn.training.training_run import check_fit
 
     dataset = load_dataset(config.data, config.model.output_dim, config.training.loss)

@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from agentnn.errors import UsageError
-from agentnn.training.devices import choose_device, reproducible
+from agentnn.training.loop.devices import choose_device, reproducible
+from agentnn.training.loop.optimisation import build_loss, build_optimizer, build_schedule, predicts_by
+from agentnn.training.loop.options import TrainingOptions
 from agentnn.training.networks import Network, NetworkConfig
-from agentnn.training.optimisation import build_loss, build_optimizer, build_schedule, predicts_by
-from agentnn.training.options import TrainingOptions
 from agentnn.training.train_nn_model import train_model
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from agentnn.config.schema import Config
-    from agentnn.training.data import Standardisation
-    from agentnn.training.history import History
+    from agentnn.training.data.prices import Standardisation
+    from agentnn.training.loop.history import History
     from agentnn.training.recording import RunLogger
 
 

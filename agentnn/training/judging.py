@@ -10,8 +10,8 @@ import torch
 
 from agentnn.errors import TrainingError
 from agentnn.tracking.capture.predicting import predictor
-from agentnn.training.optimisation import QuantileLoss, build_loss, predicts_by
-from agentnn.training.tensors import matched
+from agentnn.training.loop.optimisation import QuantileLoss, build_loss, predicts_by
+from agentnn.training.loop.tensors import matched
 from agentnn.training.trading import Traded, trade, why_not_traded
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from agentnn.config.schema import Config
-    from agentnn.training.datasets import Dataset, Part
+    from agentnn.training.data.datasets import Dataset, Part
 
 PartName = Literal["train", "validation", "test"]
 

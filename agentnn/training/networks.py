@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from agentnn.config.schema import ModelSection
-    from agentnn.training.data import Standardisation
+    from agentnn.training.data.prices import Standardisation
 
 CONFIG_FILE = "network.json"
 WEIGHTS_FILE = "weights.pt"

@@ -20,7 +20,7 @@ from agentnn.errors import UsageError
 from agentnn.records import Metric
 from agentnn.tracking.backtests.backtest import backtest, performance
 from agentnn.tracking.models.model_files import save_pyfunc_model
-from agentnn.training.data import (
+from agentnn.training.data.prices import (
     FEATURES,
     Samples,
     Split,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from agentnn.settings import Settings
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.hpo.engine import TrialState
+    from agentnn.training.hpo.engines.engine import TrialState
 
 
 class RunLogger(Protocol):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agentnn.config.schema import BacktestSection
-    from agentnn.training.datasets import Dataset, Part
+    from agentnn.training.data.datasets import Dataset, Part
 
 TRADE_TARGET = "trade_target"
 """The key of ``backtest.params`` by which a column that is predicted is traded like a return or its direction."""

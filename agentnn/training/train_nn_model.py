@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from agentnn.errors import TrainingError, UsageError
-from agentnn.training.checkpoints import Checkpoints
-from agentnn.training.devices import choose_device, device_of, reproducible
-from agentnn.training.history import OWN_METRICS, History
-from agentnn.training.optimisation import Schedule
-from agentnn.training.options import TrainingOptions
-from agentnn.training.progress_bar import progress_bar
-from agentnn.training.resuming import Resumable, copied_weights
-from agentnn.training.steps import Samples, Stepper
-from agentnn.training.tensors import sample_tensors
+from agentnn.training.loop.checkpoints import Checkpoints
+from agentnn.training.loop.devices import choose_device, device_of, reproducible
+from agentnn.training.loop.history import OWN_METRICS, History
+from agentnn.training.loop.optimisation import Schedule
+from agentnn.training.loop.options import TrainingOptions
+from agentnn.training.loop.progress_bar import progress_bar
+from agentnn.training.loop.resuming import Resumable, copied_weights
+from agentnn.training.loop.steps import Samples, Stepper
+from agentnn.training.loop.tensors import sample_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -65,7 +65,7 @@ def train_model(
             samples as they were met, with dropout), ``val_loss``, ``learning_rate`` (of the last step),
             ``epoch_seconds``, and the ``metrics``.
         options: How to train; by the defaults without them.
-        scheduler: One of torch's, or what :func:`~agentnn.training.optimisation.build_schedule` gives.
+        scheduler: One of torch's, or what :func:`~agentnn.training.loop.optimisation.build_schedule` gives.
         metrics: By name, (outputs, targets) of the whole validation part to a number.
         on_epoch: Called after each epoch with its number and values; what it raises goes through.
 

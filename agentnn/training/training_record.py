@@ -11,9 +11,9 @@ import torch
 from agentnn.tracking.backtests.backtest_results import CONVENTIONS_TAG, log_backtest_results
 from agentnn.tracking.capture.guard import optional
 from agentnn.training.judging import criterion_of
+from agentnn.training.loop.tensors import matched
 from agentnn.training.network_files import save_for_mlflow
 from agentnn.training.networks import Network
-from agentnn.training.tensors import matched
 from agentnn.training.trading import conventions, trades_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from agentnn.config.schema import Config
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.datasets import Dataset, Part
+    from agentnn.training.data.datasets import Dataset, Part
     from agentnn.training.fitting import Fitted
     from agentnn.training.judging import Judged
     from agentnn.training.recording import TrainingLogger

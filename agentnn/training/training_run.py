@@ -16,8 +16,8 @@ import torch
 from agentnn.records import non_finite_keys
 from agentnn.training.fitting import fit
 from agentnn.training.judging import Judged, criterion_of, judge
+from agentnn.training.loop.optimisation import build_optimizer, build_schedule
 from agentnn.training.networks import Network, NetworkConfig
-from agentnn.training.optimisation import build_optimizer, build_schedule
 from agentnn.training.trading import say_if_the_rhythm_is_another, why_not_traded
 from agentnn.training.training_record import TrainingRecord
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from agentnn.config.schema import Config
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.datasets import Dataset
+    from agentnn.training.data.datasets import Dataset
     from agentnn.training.fitting import Fitted
     from agentnn.training.recording import Organizer, TrainingLogger
 

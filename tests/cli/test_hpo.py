@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from shared_store import copy_of, shared_state
 
 from agentnn import ConfigurationManager, ModelManager
-from agentnn.training.datasets import load_dataset
+from agentnn.training.data.datasets import load_dataset
 from agentnn.training.trading import trade
 
 if TYPE_CHECKING:

@@ -259,7 +259,7 @@ def test_the_code_of_the_runs_commit_is_checked_out(uri: str, project: Path):
     ran = run_in(project, "run", "train", "tiny.yaml", *QUIET, *data, "--name", "then", "-o", "id")
     assert ran.returncode == 0, ran.stderr
     commit = git(project, "rev-parse", "HEAD")
-    change(project, "agentnn/training/data.py", "prepend=np.nan), 14)", "prepend=np.nan), 7)")  # of rsi_14
+    change(project, "agentnn/training/data/prices.py", "prepend=np.nan), 14)", "prepend=np.nan), 7)")  # of rsi_14
     change(project, "prices.csv", ",100\n", ",90\n")
     git(project, "commit", "--quiet", "-a", "-m", "second")
     before = git(project, "status", "--porcelain"), git(project, "worktree", "list"), git(project, "rev-parse", "HEAD")

@@ -26,7 +26,7 @@ from agentnn.config.loader import load_config
 from agentnn.errors import ConflictError
 from agentnn.sdk.configurations_of_runs import check_data_are_the_same
 from agentnn.training import train_nn_model
-from agentnn.training.data import load_prices, make_samples
+from agentnn.training.data.prices import load_prices, make_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from agentnn.config.loader import load_config
 from agentnn.config.schema import SECTIONS, Activation, Config, Optimizer
 from agentnn.config.search_space import target_of
 from agentnn.training import data, networks
-from agentnn.training.options import TrainingOptions
+from agentnn.training.loop.options import TrainingOptions
 
 
 def names_of(choice: Any) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from agentnn.training import checkpoints
+from agentnn.training.loop import checkpoints
 from agentnn.training.train_nn_model import TrainingOptions, train_model
 
 torch.set_num_threads(1)  # nothing but this process's own thread, which a child of a fork has too

@@ -20,7 +20,7 @@ from ray_nodes import RayCluster
 from agentnn.config.loader import load_config
 from agentnn.errors import StoreUnavailable, UsageError
 from agentnn.sdk.experiment_organizer import ExperimentOrganizer
-from agentnn.training.hpo import ray_engine
+from agentnn.training.hpo.engines import ray_engine
 from agentnn.training.run_hpo import run_hpo_study
 
 pytest.importorskip("ray")

@@ -19,8 +19,8 @@ from torch import nn
 from training.toy import X_TRAIN, X_VAL, Y_TRAIN, Y_VAL, Trained, perceptron, same_weights, values_of
 
 from agentnn.errors import AgentNNWarning, ConflictError, CorruptDataError, StoreUnavailable, TrainingError, UnsafeError
-from agentnn.training.checkpoints import Checkpoints, read_state, write_state
-from agentnn.training.optimisation import Schedule
+from agentnn.training.loop.checkpoints import Checkpoints, read_state, write_state
+from agentnn.training.loop.optimisation import Schedule
 
 CPU = torch.device("cpu")
 EPOCHS = 6
@@ -255,14 +255,14 @@ def test_checkpoints_are_as_often_as_is_said(tmp_path: Path) -> None:
 def test_by_default_writing_takes_a_hundredth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes on by 0.1 s while a state is written: the next is due 10 s later."""
     now = [100.0]
-    monkeypatch.setattr("agentnn.training.checkpoints.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("agentnn.training.loop.checkpoints.time.monotonic", lambda: now[0])
     write = write_state
 
     def slow(*args: Any, **kwargs: Any) -> None:
         write(*args, **kwargs)
         now[0] += 0.05
 
-    monkeypatch.setattr("agentnn.training.checkpoints.write_state", slow)
+    monkeypatch.setattr("agentnn.training.loop.checkpoints.write_state", slow)
     with Checkpoints(tmp_path) as checkpoints:
         assert not checkpoints.are_due
         now[0] += 1.0

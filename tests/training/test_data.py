@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnn.errors import CorruptDataError, NotFoundError, UsageError
-from agentnn.training.data import (
+from agentnn.training.data.prices import (
     FEATURES,
     HORIZON,
     LOOK_BACK,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from agentnn.config.schema import DataSection
 from agentnn.errors import AgentNNError, ConfigError, CorruptDataError, NotFoundError, UsageError
-from agentnn.training.data import FEATURES, load_prices, make_samples
-from agentnn.training.datasets import PART_NAMES, Dataset, load_dataset
+from agentnn.training.data.datasets import PART_NAMES, Dataset, load_dataset
+from agentnn.training.data.prices import FEATURES, load_prices, make_samples
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from agentnn.errors import UsageError
-from agentnn.training.devices import (
+from agentnn.training.loop.devices import (
     autocasting,
     available_devices,
     choose_device,
@@ -30,7 +30,7 @@ def drawn() -> list[float]:
 
 def test_auto_takes_the_fastest_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def machine(*names: str) -> None:
-        monkeypatch.setattr("agentnn.training.devices.available_devices", lambda: ["cpu", *names])
+        monkeypatch.setattr("agentnn.training.loop.devices.available_devices", lambda: ["cpu", *names])
 
     machine()
     assert choose_device() == CPU

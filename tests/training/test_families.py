@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agentnn.training.data import Prices, Standardisation, load_prices, make_samples
+from agentnn.training.data.prices import Prices, Standardisation, load_prices, make_samples
 from agentnn.training.families import (
     FAMILIES,
     AttentionBlock,

@@ -12,11 +12,11 @@ from torch import nn
 
 from agentnn.config.loader import load_config
 from agentnn.errors import ConfigError, ConflictError, UsageError
-from agentnn.training.data import Samples, Standardisation
+from agentnn.training.data.prices import Samples, Standardisation
 from agentnn.training.families import FAMILIES
 from agentnn.training.fitting import fit
+from agentnn.training.loop.optimisation import build_optimizer, build_schedule
 from agentnn.training.networks import Network
-from agentnn.training.optimisation import build_optimizer, build_schedule
 
 if TYPE_CHECKING:
     from agentnn.config.schema import Config
@@ -191,8 +191,8 @@ def test_it_resumes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         if epoch == 3:
             raise Stop
 
-    monkeypatch.setattr("agentnn.training.checkpoints._LEAST_INTERVAL_S", 0.0)
-    monkeypatch.setattr("agentnn.training.checkpoints._COST_SHARE", math.inf)
+    monkeypatch.setattr("agentnn.training.loop.checkpoints._LEAST_INTERVAL_S", 0.0)
+    monkeypatch.setattr("agentnn.training.loop.checkpoints._COST_SHARE", math.inf)
     given = config(epochs=5, checkpoint_dir=str(tmp_path))
     with pytest.raises(Stop):
         fitted(given, on_epoch=stop)

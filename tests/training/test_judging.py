@@ -15,7 +15,7 @@ from torch import nn
 from agentnn.config.loader import load_config
 from agentnn.config.schema import BacktestSection, Config
 from agentnn.errors import ConfigError, TrainingError
-from agentnn.training.datasets import Dataset, Part
+from agentnn.training.data.datasets import Dataset, Part
 from agentnn.training.judging import judge
 from agentnn.training.trading import (
     positions_of_probabilities,

@@ -14,7 +14,7 @@ import torch
 from agentnn.config.loader import load_config
 from agentnn.errors import ConfigError, CorruptDataError, NotFoundError, UnsafeError, UsageError
 from agentnn.tracking.models.model_files import save_pyfunc_model
-from agentnn.training.data import Standardisation
+from agentnn.training.data.prices import Standardisation
 from agentnn.training.families import FAMILIES
 from agentnn.training.networks import Network, NetworkConfig, _load_pyfunc, load_network, save_network
 

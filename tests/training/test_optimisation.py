@@ -12,7 +12,7 @@ from torch import nn
 from agentnn.config.loader import load_config
 from agentnn.config.schema import Loss, Optimizer, Scheduler, TrainingSection
 from agentnn.errors import ConfigError, UsageError
-from agentnn.training.optimisation import (
+from agentnn.training.loop.optimisation import (
     QuantileLoss,
     Schedule,
     build_loss,

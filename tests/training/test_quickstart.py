@@ -12,7 +12,7 @@ import pytest
 
 from agentnn.errors import UsageError
 from agentnn.tracking.backtests.backtest import backtest, performance
-from agentnn.training.data import load_prices
+from agentnn.training.data.prices import load_prices
 from agentnn.training.networks import Network, NetworkConfig
 from agentnn.training.quickstart import (
     CANDIDATES,

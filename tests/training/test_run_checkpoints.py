@@ -11,7 +11,7 @@ import pytest
 from agentnn.config.loader import load_config
 from agentnn.errors import ConflictError, NotFoundError
 from agentnn.tracking.journal.state import StoreFolder
-from agentnn.training.checkpoints import Checkpoints
+from agentnn.training.loop.checkpoints import Checkpoints
 from agentnn.training.run_checkpoints import checkpoint_folder, folder_to_resume, sweep
 
 UUID = "0123456789abcdef0123456789abcdef"

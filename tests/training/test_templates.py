@@ -10,8 +10,8 @@ import pytest
 from shared_store import copy_of, shared_state
 
 from agentnn import ConfigurationManager, EnhancedMLflowLogger, ExperimentOrganizer, ModelManager
-from agentnn.training.data import load_prices
-from agentnn.training.datasets import load_dataset
+from agentnn.training.data.datasets import load_dataset
+from agentnn.training.data.prices import load_prices
 from agentnn.training.networks import Network
 from agentnn.training.training_run import train_once
 

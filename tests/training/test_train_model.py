@@ -334,7 +334,7 @@ def test_metrics_are_those_of_the_whole_validation_part(monkeypatch: pytest.Monk
         return nn.functional.l1_loss(outputs, targets).item()
 
     whole = Trained(2, metrics={"val_mae": mae})
-    monkeypatch.setattr("agentnn.training.steps.VALUES_AT_ONCE", 1)
+    monkeypatch.setattr("agentnn.training.loop.steps.VALUES_AT_ONCE", 1)
     parts = Trained(2, metrics={"val_mae": mae})
     for name in ("val_loss", "val_mae"):
         assert whole.history[name] == pytest.approx(parts.history[name], rel=1e-5)
@@ -351,7 +351,7 @@ def test_validation_takes_a_bounded_number_of_samples(monkeypatch: pytest.Monkey
                 sizes.append(len(inputs))
             return super().forward(inputs)
 
-    monkeypatch.setattr("agentnn.training.steps.VALUES_AT_ONCE", 4 * 15)
+    monkeypatch.setattr("agentnn.training.loop.steps.VALUES_AT_ONCE", 4 * 15)
     Trained(1, model=Watching(4, 1), batch_size=8)
     assert sizes == [15, 15, 10]
 
@@ -392,7 +392,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_bar_is_shown_on_a_terminal(progress: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    monkeypatch.setattr("agentnn.training.progress_bar._REFRESH_S", 0.0)
+    monkeypatch.setattr("agentnn.training.loop.progress_bar._REFRESH_S", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     Trained(2, progress=progress)
     assert ("epoch 2 of 2  train_loss" in terminal.getvalue()) == progress

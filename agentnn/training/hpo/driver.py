@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from agentnn.config.objectives import objectives_of
 from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnavailable, TrainingError
 from agentnn.tracking.study_tags import STUDY_NAME_TAG, STUDY_STORAGE_TAG
 from agentnn.training.hpo import runs_of_trials
-from agentnn.training.hpo.engine import TrialEnd, TrialOutcome
+from agentnn.training.hpo.engines.engine import TrialEnd, TrialOutcome
 from agentnn.training.hpo.ledger import Parent, StudyLedger
 from agentnn.training.hpo.request import StudyBeginning
 from agentnn.training.hpo.results import StudyResult, TrialRecord, best_trial, pareto_front
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from agentnn.config.objectives import StudyObjective
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.hpo.engine import Engine, TrialTask
+    from agentnn.training.hpo.engines.engine import Engine, TrialTask
     from agentnn.training.hpo.request import StudyRequest
 
 _log = logging.getLogger("agentnn")
@@ -84,9 +84,15 @@ class StudyDriver:
         drivers.join(self._note_run_id)
         try:
             yield
-        finally:
-            drivers.leave()
-            self._note_run_id()
+        except BaseException:
+            with suppress(Exception):  # the storage may be what failed, and the first error is the one to be seen
+                self._leave()
+            raise
+        self._leave()
+
+    def _leave(self) -> None:
+        self._ledger.drivers.leave()
+        self._note_run_id()
 
     def _find_owner(self) -> bool:
         """Whether this driver keeps the study's run."""
@@ -237,8 +243,9 @@ class StudyDriver:
     def _break_off(self, engine: Engine) -> None:
         """An error or a signal ends the study: what runs is ended, and begun again by whoever goes on with it."""
         engine.close(interrupted=True)
-        for task in self._running.values():
-            self._ledger.lose(task, "the study was broken off", attempt=task.attempt)
+        with suppress(Exception):  # the storage may be what failed; then this driver is found dead, and they with it
+            for task in self._running.values():
+                self._ledger.lose(task, "the study was broken off", attempt=task.attempt)
         self._running.clear()
 
     def _reclaim_now_and_then(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from agentnn.config.schema import Config
-    from agentnn.training.history import History
+    from agentnn.training.loop.history import History
     from agentnn.training.recording import RunLogger
 
 

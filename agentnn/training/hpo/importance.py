@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agentnn.training.hpo.optuna_quiet import quiet_optuna
+from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from agentnn.config.objectives import objectives_of
 from agentnn.errors import ConfigError
 from agentnn.training.fitting import Fitted, fit
-from agentnn.training.history import OWN_METRICS
 from agentnn.training.hpo.fitted_objective import at_best_epoch, record_config, reporting, wanted_of
 from agentnn.training.judging import Judged, judge
+from agentnn.training.loop.history import OWN_METRICS
 
 if TYPE_CHECKING:
     from agentnn.config.schema import Config
-    from agentnn.training.datasets import Dataset
+    from agentnn.training.data.datasets import Dataset
     from agentnn.training.hpo.trial import Trial
     from agentnn.training.recording import RunLogger
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.tracking.journal.state import new_uuid
 from agentnn.training.hpo.drivers import Drivers
-from agentnn.training.hpo.engine import TrialTask
+from agentnn.training.hpo.engines.engine import TrialTask
 from agentnn.training.hpo.importance import hyperparameter_importance
 from agentnn.training.hpo.results import TrialRecord
-from agentnn.training.hpo.samplers import most_trials
-from agentnn.training.hpo.space import decoded, suggest
+from agentnn.training.hpo.sampling.samplers import most_trials
+from agentnn.training.hpo.sampling.space import decoded, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from agentnn.config.objectives import StudyObjective
     from agentnn.config.schema import HpoSection
-    from agentnn.training.hpo.engine import TrialOutcome, TrialState
+    from agentnn.training.hpo.engines.engine import TrialOutcome, TrialState
     from agentnn.training.hpo.importance import HyperparameterImportance
 
 _log = logging.getLogger("agentnn")

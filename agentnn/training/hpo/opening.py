@@ -12,8 +12,8 @@ from agentnn.config.objectives import objectives_of
 from agentnn.errors import ConflictError
 from agentnn.tracking.capture.guard import warn
 from agentnn.training.hpo.ledger import StudyLedger
-from agentnn.training.hpo.pruners import build_pruner
-from agentnn.training.hpo.samplers import build_sampler
+from agentnn.training.hpo.sampling.pruners import build_pruner
+from agentnn.training.hpo.sampling.samplers import build_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

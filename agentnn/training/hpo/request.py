@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from agentnn.config.objectives import StudyObjective
     from agentnn.config.schema import Config
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.hpo.engine import Engine, OnReport, TrialTask
+    from agentnn.training.hpo.engines.engine import Engine, OnReport, TrialTask
     from agentnn.training.hpo.results import StudyResult, TrialRecord
     from agentnn.training.recording import StudyOrganizer
 

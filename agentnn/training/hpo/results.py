@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agentnn.config.objectives import StudyObjective
-    from agentnn.training.hpo.engine import TrialState
+    from agentnn.training.hpo.engines.engine import TrialState
     from agentnn.training.hpo.importance import HyperparameterImportance
 
 

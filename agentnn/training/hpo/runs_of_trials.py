@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
     from agentnn.stores.base import TrackingStore
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.hpo.engine import TrialTask
+    from agentnn.training.hpo.engines.engine import TrialTask
     from agentnn.training.hpo.results import TrialRecord
     from agentnn.training.recording import StudyOrganizer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agentnn.conventions import sounds_like_less_is_better
@@ -9,7 +10,7 @@ from agentnn.errors import UsageError
 from agentnn.tracking.capture.guard import warn
 from agentnn.training.hpo.driver import StudyDriver
 from agentnn.training.hpo.opening import open_study
-from agentnn.training.hpo.optuna_quiet import quiet_optuna
+from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
 from agentnn.training.hpo.storage import open_storage, place_of, storage_errors
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def search(request: StudyRequest) -> StudyResult:
         try:
             return StudyDriver(request, ledger, place).run()
         except BaseException:
-            ledger.forget_if_empty()
+            with suppress(Exception):  # the storage may be what failed, and the first error is the one to be seen
+                ledger.forget_if_empty()
             raise
 
 

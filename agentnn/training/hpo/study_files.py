@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.config.loader import record_of
 from agentnn.tracking.capture.guard import optional
-from agentnn.training.hpo.space import with_params
+from agentnn.training.hpo.sampling.space import with_params
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,14 +14,14 @@ from agentnn.errors import AgentNNError, UsageError
 from agentnn.settings import redact
 from agentnn.tracking.endings import Ending
 from agentnn.tracking.study_tags import RETRY_TAG
-from agentnn.training.hpo.engine import TrialOutcome
-from agentnn.training.hpo.space import with_params
+from agentnn.training.hpo.engines.engine import TrialOutcome
+from agentnn.training.hpo.sampling.space import with_params
 
 if TYPE_CHECKING:
     from agentnn.config.objectives import StudyObjective
     from agentnn.config.schema import Config
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.hpo.engine import Report, TrialTask
+    from agentnn.training.hpo.engines.engine import Report, TrialTask
     from agentnn.training.recording import StudyOrganizer
 
 
@@ -107,7 +107,7 @@ class TrialWork:
     prunes: bool = False
 
     def __call__(self, task: TrialTask, report: Report) -> TrialOutcome:
-        """Run a trial; see :data:`~agentnn.training.hpo.engine.Work`."""
+        """Run a trial; see :data:`~agentnn.training.hpo.engines.engine.Work`."""
         try:
             tags = {} if task.retry_of is None else {RETRY_TAG: task.retry_of}
             run = self.organizer.start_trial(

@@ -16,7 +16,7 @@ from agentnn.tracking.capture.guard import optional, warn
 from agentnn.training.hpo.deflated_sharpe import DeflatedSharpe, Returns, deflated_sharpe_ratio
 from agentnn.training.hpo.fitted_objective import at_best_epoch
 from agentnn.training.hpo.judged_objective import VALIDATION, train, validation_figures
-from agentnn.training.hpo.space import with_params
+from agentnn.training.hpo.sampling.space import with_params
 from agentnn.training.hpo.study_files import FOLDER
 from agentnn.training.judging import Judged, judge
 from agentnn.training.network_files import save_for_mlflow
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from agentnn.config.schema import BacktestSection, Config
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.datasets import Dataset
+    from agentnn.training.data.datasets import Dataset
     from agentnn.training.hpo.results import StudyResult, TrialRecord
 
 BEST = "best_"

@@ -11,8 +11,8 @@ import pytest
 
 from agentnn.tracking.figures.importance import share_bars
 from agentnn.training.hpo.importance import hyperparameter_importance
-from agentnn.training.hpo.optuna_quiet import quiet_optuna
-from agentnn.training.hpo.space import suggest
+from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
+from agentnn.training.hpo.sampling.space import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import pytest
 
 from agentnn.config.schema import HpoSection
 from agentnn.errors import UsageError
-from agentnn.training.hpo.engine import TrialOutcome, TrialTask
+from agentnn.training.hpo.engines.engine import TrialOutcome, TrialTask
 from agentnn.training.hpo.ledger import open_study
-from agentnn.training.hpo.optuna_quiet import quiet_optuna
+from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
 from agentnn.training.hpo.trial import Trial
 
 if TYPE_CHECKING:

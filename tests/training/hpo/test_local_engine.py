@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentnn.errors import UsageError
-from agentnn.training.hpo.engine import TrialEnd, TrialOutcome, TrialTask
-from agentnn.training.hpo.inline_engine import InlineEngine
-from agentnn.training.hpo.local_engine import LocalEngine, threads_of_worker
+from agentnn.training.hpo.engines.engine import TrialEnd, TrialOutcome, TrialTask
+from agentnn.training.hpo.engines.inline_engine import InlineEngine
+from agentnn.training.hpo.engines.local_engine import LocalEngine, threads_of_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agentnn.training.hpo.engine import Engine, Report, Work
+    from agentnn.training.hpo.engines.engine import Engine, Report, Work
 
 DEADLINE_S = 60.0
 
@@ -184,8 +184,8 @@ def test_workers_leave_when_their_driver_is_killed(tmp_path: Path):
     script = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from agentnn.training.hpo.engine import TrialOutcome, TrialTask\n"
-        "from agentnn.training.hpo.local_engine import LocalEngine\n"
+        "from agentnn.training.hpo.engines.engine import TrialOutcome, TrialTask\n"
+        "from agentnn.training.hpo.engines.local_engine import LocalEngine\n"
         "def work(task, report):\n"
         "    Path(f'pid-{task.number}').write_text(str(os.getpid()))\n"
         "    time.sleep(60 if task.number else 0)\n"
@@ -207,8 +207,8 @@ def test_modules_beside_the_script_are_found(tmp_path: Path):
     (tmp_path / "queue.py").write_text("raise RuntimeError('not the standard library')\n")
     script = (
         "import sys\n"
-        "from agentnn.training.hpo.engine import TrialOutcome, TrialTask\n"
-        "from agentnn.training.hpo.local_engine import LocalEngine\n"
+        "from agentnn.training.hpo.engines.engine import TrialOutcome, TrialTask\n"
+        "from agentnn.training.hpo.engines.local_engine import LocalEngine\n"
         "sys.path.insert(0, sys.argv[1])\n"
         "def work(task, report):\n"
         "    import mine\n"

@@ -10,8 +10,8 @@ import pytest
 from agentnn.config.loader import load_config
 from agentnn.config.schema import HpoSection
 from agentnn.errors import ConfigError
-from agentnn.training.hpo.optuna_quiet import quiet_optuna
-from agentnn.training.hpo.pruners import build_pruner
+from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
+from agentnn.training.hpo.sampling.pruners import build_pruner
 
 EPOCHS = 27
 EAGER = {

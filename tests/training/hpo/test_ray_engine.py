@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentnn.errors import MissingDependencyError, StoreUnavailable, UsageError
-from agentnn.training.hpo.engine import TrialOutcome, TrialTask
-from agentnn.training.hpo.ray_cluster import ClusterOptions, ClusterWatch, connect, end_without_result
-from agentnn.training.hpo.ray_engine import RayEngine, machines_without
-from agentnn.training.hpo.ray_tasks import Luggage, Mailbox, pack
+from agentnn.training.hpo.engines.engine import TrialOutcome, TrialTask
+from agentnn.training.hpo.engines.ray_cluster import ClusterOptions, ClusterWatch, connect, end_without_result
+from agentnn.training.hpo.engines.ray_engine import RayEngine, machines_without
+from agentnn.training.hpo.engines.ray_tasks import Luggage, Mailbox, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from agentnn.training.hpo.engine import TrialEnd
+    from agentnn.training.hpo.engines.engine import TrialEnd
 
 ray = pytest.importorskip("ray")
 

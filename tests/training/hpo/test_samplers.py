@@ -17,11 +17,11 @@ from agentnn.config.loader import load_config
 from agentnn.config.schema import HpoSection
 from agentnn.config.search_arguments import PRUNER_ARGUMENTS, SAMPLER_ARGUMENTS
 from agentnn.errors import AgentNNWarning, ConfigError, MissingDependencyError
-from agentnn.training.hpo import samplers
-from agentnn.training.hpo.optuna_quiet import quiet_optuna
-from agentnn.training.hpo.samplers import build_sampler, most_trials
-from agentnn.training.hpo.seeded_sampler import trial_seed
-from agentnn.training.hpo.space import encoded, grid_of, suggest
+from agentnn.training.hpo.sampling import samplers
+from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
+from agentnn.training.hpo.sampling.samplers import build_sampler, most_trials
+from agentnn.training.hpo.sampling.seeded_sampler import trial_seed
+from agentnn.training.hpo.sampling.space import encoded, grid_of, suggest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,7 +237,7 @@ def test_optuna_is_quiet_where_it_is_first_imported_too():
     code = """
 import warnings
 warnings.simplefilter("error")
-from agentnn.training.hpo.optuna_quiet import quiet_optuna
+from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
 with quiet_optuna():
     import optuna
     optuna.create_study()
@@ -249,7 +249,7 @@ assert logging.getLogger("optuna").level == logging.INFO
 
 
 def test_optuna_is_not_imported_before_it_is_needed_and_its_absence_is_told(monkeypatch: pytest.MonkeyPatch):
-    code = "import agentnn.training.hpo.samplers, agentnn.training.hpo.pruners, sys; assert 'optuna' not in sys.modules"
+    code = "import sys; from agentnn.training.hpo.sampling import pruners, samplers; assert 'optuna' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingDependencyError) as caught:

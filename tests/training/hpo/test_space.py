@@ -16,10 +16,10 @@ from agentnn.config.loader import load_config, record_of
 from agentnn.config.schema import HpoSection
 from agentnn.config.search_conditions import holds
 from agentnn.errors import ConfigError
-from agentnn.training.hpo.dimensions import dimensions_of
-from agentnn.training.hpo.optuna_quiet import quiet_optuna
-from agentnn.training.hpo.samplers import build_sampler
-from agentnn.training.hpo.space import decoded, encoded, grid_of, suggest, with_params
+from agentnn.training.hpo.sampling.dimensions import dimensions_of
+from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
+from agentnn.training.hpo.sampling.samplers import build_sampler
+from agentnn.training.hpo.sampling.space import decoded, encoded, grid_of, suggest, with_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ import pytest
 
 from agentnn.errors import CorruptDataError, StoreUnavailable, UsageError
 from agentnn.settings import Settings
-from agentnn.training.hpo.optuna_quiet import quiet_optuna
+from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
 from agentnn.training.hpo.storage import open_storage, place_of, storage_errors
 
 if TYPE_CHECKING:

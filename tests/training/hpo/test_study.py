@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Run
 
-    from agentnn.training.hpo.engine import TrialTask
+    from agentnn.training.hpo.engines.engine import TrialTask
     from agentnn.training.hpo.request import StudyBeginning
     from agentnn.training.hpo.results import StudyResult, TrialRecord
     from agentnn.training.hpo.trial import Objective, Trial

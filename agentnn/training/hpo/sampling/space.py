@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.config.changes import with_changes
 from agentnn.config.search_space import target_of
 from agentnn.errors import ConfigError
-from agentnn.training.hpo.dimensions import dimensions_of
+from agentnn.training.hpo.sampling.dimensions import dimensions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

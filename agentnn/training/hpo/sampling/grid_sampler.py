@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler
 
-from agentnn.training.hpo.space import encoded
+from agentnn.training.hpo.sampling.space import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

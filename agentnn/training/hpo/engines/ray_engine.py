@@ -2,7 +2,7 @@
 
 Nodes need the same versions of Python, Ray and agentnn, and a tracking store that can be reached from them: a server,
 or a database with an address. Their runs are journals there, which a sender of the node delivers; see
-:mod:`agentnn.training.hpo.ray_tasks`.
+:mod:`agentnn.training.hpo.engines.ray_tasks`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from agentnn.errors import StoreUnavailable, UsageError
 from agentnn.extras import require
 from agentnn.settings import redact
 from agentnn.tracking.run_context import RUN_VARIABLE
-from agentnn.training.hpo.ray_bridge import ANSWER, BROKEN, CLOSE, END, LOST, REFUSED, REPORT, ROOM, TASK, WAITS
-from agentnn.training.hpo.ray_cluster import ClusterOptions
-from agentnn.training.hpo.ray_tasks import pack
+from agentnn.training.hpo.engines.ray_bridge import ANSWER, BROKEN, CLOSE, END, LOST, REFUSED, REPORT, ROOM, TASK, WAITS
+from agentnn.training.hpo.engines.ray_cluster import ClusterOptions
+from agentnn.training.hpo.engines.ray_tasks import pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from agentnn.training.hpo.engine import OnReport, TrialEnd, TrialTask, Work
+    from agentnn.training.hpo.engines.engine import OnReport, TrialEnd, TrialTask, Work
 
 _log = logging.getLogger("agentnn")
 
@@ -218,7 +218,7 @@ class _BridgeProcess:
                     sys.executable,
                     "-P",
                     "-m",
-                    "agentnn.training.hpo.ray_bridge",
+                    "agentnn.training.hpo.engines.ray_bridge",
                     str(theirs.fileno()),
                     str(file.fileno()),
                 ],

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from agentnn.errors import UsageError
-from agentnn.training.devices import autocasting
-from agentnn.training.tensors import matched
+from agentnn.training.loop.devices import autocasting
+from agentnn.training.loop.tensors import matched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from torch.optim import Optimizer
 
-    from agentnn.training.options import TrainingOptions
+    from agentnn.training.loop.options import TrainingOptions
 
 VALUES_AT_ONCE = 2**18
 """Values of the inputs that are evaluated at once: what the model makes of them has to fit into memory."""

@@ -22,7 +22,7 @@ from agentnn.tracking.run_context import RUN_VARIABLE
 from agentnn.tracking.sending.delivered import Delivered
 
 if TYPE_CHECKING:
-    from agentnn.training.hpo.engine import TrialOutcome, TrialTask, Work
+    from agentnn.training.hpo.engines.engine import TrialOutcome, TrialTask, Work
 
 DELIVERY_S = 60.0
 """How long a trial's end waits for the delivery of its run while the sender makes its way."""

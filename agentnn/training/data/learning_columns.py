@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from agentnn.errors import ConfigError, CorruptDataError, UsageError
-from agentnn.training.data import ALSO_NEEDED, FEATURES, LOOK_BACK, Prices, compute_features, first_impossible_bar
-from agentnn.training.source_tables import PRICE_COLUMNS, find_name, nearest_or_all
+from agentnn.training.data.prices import (
+    ALSO_NEEDED,
+    FEATURES,
+    LOOK_BACK,
+    Prices,
+    compute_features,
+    first_impossible_bar,
+)
+from agentnn.training.data.source_tables import PRICE_COLUMNS, find_name, nearest_or_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agentnn.config.schema import DataSection
-    from agentnn.training.source_tables import SourceTable
+    from agentnn.training.data.source_tables import SourceTable
 
 Task = Literal["direction", "return", "regression", "classification"]
 """What is predicted: whether the next return is positive, the next return itself, a column, or a column's class."""

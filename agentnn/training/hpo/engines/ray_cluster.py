@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import StoreUnavailable, UsageError
 from agentnn.extras import require
-from agentnn.training.hpo.engine import TrialEnd, TrialOutcome
+from agentnn.training.hpo.engines.engine import TrialEnd, TrialOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable

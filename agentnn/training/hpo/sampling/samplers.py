@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from agentnn.config.search_methods import arguments_of
 from agentnn.errors import AgentNNWarning
 from agentnn.extras import require
-from agentnn.training.hpo.dimensions import Choices, dimensions_of
-from agentnn.training.hpo.space import grid_of
+from agentnn.training.hpo.sampling.dimensions import Choices, dimensions_of
+from agentnn.training.hpo.sampling.space import grid_of
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -35,8 +35,8 @@ def build_sampler(hpo: HpoSection, seed: int) -> BaseSampler:
         MissingDependencyError: Optuna, or cmaes where that was asked for, is not installed.
     """
     require("optuna", extra="hpo")
-    from agentnn.training.hpo.grid_sampler import GridSampler
-    from agentnn.training.hpo.seeded_sampler import SeededByTrial
+    from agentnn.training.hpo.sampling.grid_sampler import GridSampler
+    from agentnn.training.hpo.sampling.seeded_sampler import SeededByTrial
 
     arguments = arguments_of(hpo, "sampler").to_dict()
     if hpo.sampler == "grid":

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentnn.config.schema import TrainingSection
-    from agentnn.training.devices import Precision
+    from agentnn.training.loop.devices import Precision
 
 _IN_SECTION = (
     "batch_size",
@@ -53,7 +53,7 @@ class TrainingOptions:
         min_delta: By how much a value has to be better to count.
         patience: Stop after so many epochs without a better value; never without it.
         restore_best: Whether the model gets back the weights of the best epoch.
-        checkpoint_dir: A folder for checkpoints; see :class:`~agentnn.training.checkpoints.Checkpoints`.
+        checkpoint_dir: A folder for checkpoints; see :class:`~agentnn.training.loop.checkpoints.Checkpoints`.
         checkpoint_every_s: Seconds between them, 0 for every epoch; as seldom as it takes not to be felt, without it.
         resume: Whether to go on from the last checkpoint in the folder, where there is one.
         progress: Whether to show a bar, if standard error is a terminal.

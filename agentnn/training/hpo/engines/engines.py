@@ -12,7 +12,7 @@ from agentnn.training.hpo.trial import TrialWork
 if TYPE_CHECKING:
     from agentnn.config.schema import Config
     from agentnn.config.tree import KeyPath
-    from agentnn.training.hpo.engine import Engine, OnReport
+    from agentnn.training.hpo.engines.engine import Engine, OnReport
     from agentnn.training.hpo.trial import Objective
     from agentnn.training.recording import StudyOrganizer
 
@@ -37,7 +37,7 @@ class EngineMaker:
         assert config.hpo is not None
         changes: dict[KeyPath, Any] = {("training", "progress"): False}
         if config.hpo.engine == "local" and config.hpo.workers > 1 and config.training.num_threads is None:
-            from agentnn.training.hpo.local_engine import threads_of_worker
+            from agentnn.training.hpo.engines.local_engine import threads_of_worker
 
             changes["training", "num_threads"] = threads_of_worker(config.hpo.workers)
         return cls(with_changes(config, changes, "the configuration of the trials"), objective, organizer)
@@ -58,15 +58,15 @@ class EngineMaker:
         prunes = hpo.pruner != "none" and len(objectives_of(hpo)) == 1
         work = TrialWork(self.config, self.objective, objectives_of(hpo), self.organizer, prunes)
         if hpo.engine == "ray":
-            from agentnn.training.hpo.ray_engine import RayEngine
+            from agentnn.training.hpo.engines.ray_engine import RayEngine
 
             workers = hpo.workers if "workers" in hpo.model_fields_set else None
             store = self.organizer.settings.tracking_uri
             return RayEngine(work, on_report, address=hpo.address, workers=workers, tracking_uri=store)
         if hpo.workers == 1:
-            from agentnn.training.hpo.inline_engine import InlineEngine
+            from agentnn.training.hpo.engines.inline_engine import InlineEngine
 
             return InlineEngine(work, on_report)
-        from agentnn.training.hpo.local_engine import LocalEngine
+        from agentnn.training.hpo.engines.local_engine import LocalEngine
 
         return LocalEngine(work, on_report, hpo.workers, threads=self.config.training.num_threads)

@@ -1,8 +1,9 @@
 """A process that runs trials for the driver that started it, until that one closes the connection or dies.
 
-``python -m agentnn.training.hpo.worker CONNECTION WORK`` is started by :mod:`agentnn.training.hpo.local_engine`; both
-are file descriptors. One thread does nothing but read what the driver says, so that the driver's death is noticed in
-the middle of a trial too: the trial's run then ends as KILLED, and so does the process.
+``python -m agentnn.training.hpo.engines.worker CONNECTION WORK`` is started by
+:mod:`agentnn.training.hpo.engines.local_engine`; both are file descriptors. One thread does nothing but read what the
+driver says, so that the driver's death is noticed in the middle of a trial too: the trial's run then ends as KILLED,
+and so does the process.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentnn.training.hpo.engine import TrialTask, Work
+    from agentnn.training.hpo.engines.engine import TrialTask, Work
 
 READY, BROKEN, REPORT, END = "ready", "broken", "report", "end"
 """What a worker says; it is told tasks, and the answers to its reports as booleans."""

@@ -1,8 +1,8 @@
 """A process that speaks with a Ray cluster for the driver of a study.
 
 Ray ends the process that uses it when the head of the cluster is lost, and takes over its signals and its logging. So
-it has a process of its own: ``python -m agentnn.training.hpo.ray_bridge CONNECTION LUGGAGE`` is started by
-:mod:`agentnn.training.hpo.ray_engine`; both are file descriptors.
+it has a process of its own: ``python -m agentnn.training.hpo.engines.ray_bridge CONNECTION LUGGAGE`` is started by
+:mod:`agentnn.training.hpo.engines.ray_engine`; both are file descriptors.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError
 from agentnn.extras import require
-from agentnn.training.hpo.engine import TrialEnd
-from agentnn.training.hpo.ray_cluster import ClusterOptions, ClusterWatch, connect, end_without_result
-from agentnn.training.hpo.ray_tasks import Mailbox, Unloadable, run_trial
+from agentnn.training.hpo.engines.engine import TrialEnd
+from agentnn.training.hpo.engines.ray_cluster import ClusterOptions, ClusterWatch, connect, end_without_result
+from agentnn.training.hpo.engines.ray_tasks import Mailbox, Unloadable, run_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from agentnn.training.hpo.engine import TrialTask
+    from agentnn.training.hpo.engines.engine import TrialTask
 
 ROOM, REPORT, END, BROKEN, REFUSED, LOST, WAITS = "room", "report", "end", "broken", "refused", "lost", "waits"
 """What the bridge says."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from agentnn.errors import ConflictError
-from agentnn.training.checkpoints import FORMAT
-from agentnn.training.devices import random_state, set_random_state
+from agentnn.training.loop.checkpoints import FORMAT
+from agentnn.training.loop.devices import random_state, set_random_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch.amp import GradScaler
     from torch.optim import Optimizer
 
-    from agentnn.training.history import History
-    from agentnn.training.optimisation import Schedule
+    from agentnn.training.loop.history import History
+    from agentnn.training.loop.optimisation import Schedule
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from agentnn.errors import UsageError
-from agentnn.training.data import Samples, Standardisation, chronological_split, embargo_days
-from agentnn.training.learning_columns import closes_of, features_of, target_of
-from agentnn.training.source_tables import read_table
+from agentnn.training.data.learning_columns import closes_of, features_of, target_of
+from agentnn.training.data.prices import Samples, Standardisation, chronological_split, embargo_days
+from agentnn.training.data.source_tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agentnn.config.schema import DataSection
-    from agentnn.training.data import Split
-    from agentnn.training.learning_columns import Features, Target, Task
-    from agentnn.training.source_tables import SourceTable
+    from agentnn.training.data.learning_columns import Features, Target, Task
+    from agentnn.training.data.prices import Split
+    from agentnn.training.data.source_tables import SourceTable
 
 PART_NAMES = ("train", "validation", "test")
 

@@ -19,13 +19,13 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import TrainingError, UsageError
-from agentnn.training.hpo.engine import TrialEnd
-from agentnn.training.hpo.worker import BROKEN, END, READY, REPORT, save_work
+from agentnn.training.hpo.engines.engine import TrialEnd
+from agentnn.training.hpo.engines.worker import BROKEN, END, READY, REPORT, save_work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentnn.training.hpo.engine import OnReport, TrialTask, Work
+    from agentnn.training.hpo.engines.engine import OnReport, TrialTask, Work
 
 _LEAVE_S = 5.0
 """How long an idle worker has to leave by itself."""
@@ -155,7 +155,14 @@ class _Process:
         with theirs:
             self._process = subprocess.Popen(
                 # -P: a file called queue.py in the working directory is not Python's.
-                [sys.executable, "-P", "-m", "agentnn.training.hpo.worker", str(theirs.fileno()), str(work_file)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "agentnn.training.hpo.engines.worker",
+                    str(theirs.fileno()),
+                    str(work_file),
+                ],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), work_file),

@@ -16,7 +16,7 @@ import numpy as np
 
 from agentnn.errors import CorruptDataError, NotFoundError, UsageError
 from agentnn.extras import require
-from agentnn.training.data import load_prices
+from agentnn.training.data.prices import load_prices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agentnn.training.hpo.engine import TrialEnd
+from agentnn.training.hpo.engines.engine import TrialEnd
 
 if TYPE_CHECKING:
-    from agentnn.training.hpo.engine import OnReport, TrialTask, Work
+    from agentnn.training.hpo.engines.engine import OnReport, TrialTask, Work
 
 
 class InlineEngine:

@@ -1,0 +1,1 @@
+"""What runs trials: this process, processes beside it, or a Ray cluster."""
