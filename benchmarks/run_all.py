@@ -59,6 +59,7 @@ WRITING = {
         ["--pairs", "4", "--networks", "mlp", "--threads", str(os.cpu_count() or 1)],
         ["--pairs", "15", "--seconds", "5"],
     ),
+    "bench_hpo.py": (["--rounds", "1", "--trials", "5", "20", "--worker-trials", "10"], ["--rounds", "5"]),
 }
 VERSIONS = """
 import platform, sqlite3, sys
