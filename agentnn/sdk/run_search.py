@@ -85,7 +85,7 @@ class RunSearch(RunTraining):
 
     def _search(self, config: Config, dataset: Dataset, *, resume: bool, events: StudyEvents | None) -> StudyResult:
         from agentnn.sdk.enhanced_logging import EnhancedMLflowLogger
-        from agentnn.training.hpo.engines.engines import EngineMaker
+        from agentnn.training.hpo.engines.engine_maker import EngineMaker
         from agentnn.training.hpo.judged_objective import JudgedObjective
         from agentnn.training.hpo.request import StudyRequest
         from agentnn.training.hpo.study import search

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentnn.config.study import with_study_options
-from agentnn.training.hpo.engines.engines import EngineMaker
+from agentnn.training.hpo.engines.engine_maker import EngineMaker
 from agentnn.training.hpo.request import StudyEvents, StudyRequest
 from agentnn.training.hpo.study import search
 from agentnn.training.hpo.study_files import record_study
