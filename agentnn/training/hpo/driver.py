@@ -122,9 +122,7 @@ class StudyDriver:
             self._run = run
             if self._request.is_remote:
                 self._parent_run_id = run.run_id
-            elif (
-                before is not None
-            ):  # until it is reopened in the store, workers that see its journal take it for ended
+            elif before is not None:  # who looks at its journal takes it for ended until it is reopened in the store
                 self._parent_run_id = before.run_id or _id_if_known(run)
             if self._is_first and self._request.begin is not None:
                 self._request.begin(run)

@@ -133,22 +133,18 @@ class _KernelLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(f"{path.name}.lock")
-        self._held = -1
+        self._descriptor = -1
 
     def acquire(self) -> bool:
-        """Wait for the lock."""
-        descriptor = open_private(self._path, os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._held = descriptor
+        """Wait for the lock; this object may have it already, when a signal came before it could let go of it."""
+        if self._descriptor < 0:
+            self._descriptor = open_private(self._path, os.O_RDWR)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         return True
 
     def release(self) -> None:
         """Let go of it."""
-        os.close(self._held)
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
 
 def _database(url: str) -> BaseStorage:

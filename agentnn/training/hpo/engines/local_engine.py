@@ -86,8 +86,7 @@ class LocalEngine:
         while True:
             signs = {sign: worker for worker in self._workers for sign in worker.signs}
             left = max(0.0, deadline - time.monotonic())
-            ready = wait(list(signs), min(left, timeout_s if _has_pidfd() else _POLL_S))
-            touched = dict.fromkeys(signs[sign] for sign in ready)
+            touched = dict.fromkeys(signs[sign] for sign in wait(list(signs), min(left, _POLL_S)))
             ended = [end for worker in touched or self._dead() for end in self._hear(worker)]
             if ended or time.monotonic() >= deadline:
                 return ended
@@ -169,7 +168,9 @@ class _Process:
                 process_group=0,
             )
         self._connection = Connection(ours.detach())
-        self._pidfd = os.pidfd_open(self._process.pid) if _has_pidfd() else -1
+        self._pidfd = -1
+        with suppress(AttributeError, OSError):  # Linux 5.3
+            self._pidfd = os.pidfd_open(self._process.pid)
         self.task: TrialTask | None = None
         self.is_ready = self.is_gone = False
 
@@ -236,10 +237,6 @@ class _Process:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
-
-
-def _has_pidfd() -> bool:
-    return hasattr(os, "pidfd_open")
 
 
 def threads_of_worker(workers: int) -> int:
