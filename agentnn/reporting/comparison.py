@@ -12,8 +12,9 @@ from agentnn.reporting.comparison_curves import band_blocks, curve_blocks, equit
 from agentnn.reporting.comparison_tables import compared_metrics, run_blocks, shape_of_metric
 from agentnn.reporting.document import Block, Fact, Figure, Figures, Missing, Report, Section
 from agentnn.reporting.gather import as_of
+from agentnn.reporting.metric_blocks import value_text
 from agentnn.reporting.seeds import seed_blocks, seed_groups
-from agentnn.reporting.words import counted, listed, number, sentence
+from agentnn.reporting.words import counted, listed, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,18 +80,20 @@ def _outcome(facts: ComparisonFacts, names: Mapping[str, str]) -> str:
     if not order:
         return f"No run has a finite value of {metric}."
     best = order[0]
-    told = f"{names[best.run_id]} is best by {metric}: {number(best.metrics[metric])}"
+
+    def said(value: float, run: Run = best) -> str:
+        return value_text(value, metric, run, facts.origin.directions)
+
+    text = f"{names[best.run_id]} is best by {metric}: {said(best.metrics[metric])}"
     if len(order) > 1:
         margin = abs(best.metrics[metric] - order[1].metrics[metric])
-        told += (
-            f", {number(margin)} ahead of {names[order[1].run_id]}" if margin else f", as is {names[order[1].run_id]}"
-        )
+        text += f", {said(margin)} ahead of {names[order[1].run_id]}" if margin else f", as is {names[order[1].run_id]}"
     baseline = next(run for run in facts.runs if run.run_id == facts.baseline)
     base = baseline.metrics.get(metric, math.nan)
     if best is not baseline and math.isfinite(base):
-        told += f"; the baseline {names[facts.baseline]} has {number(base)}"
+        text += f"; the baseline {names[facts.baseline]} has {said(base, baseline)}"
     left_out = len(facts.runs) - len(order)
-    return sentence(told) + (f" {counted(left_out, 'run')} without a finite value." if left_out else "")
+    return sentence(text) + (f" {counted(left_out, 'run')} without a finite value." if left_out else "")
 
 
 def _about(facts: ComparisonFacts, names: Mapping[str, str]) -> tuple[Fact, ...]:

@@ -22,7 +22,7 @@ from agentnn.reporting.document import (
     Text,
     TimelineChart,
 )
-from agentnn.reporting.words import duration, number
+from agentnn.reporting.shapes import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -238,24 +238,14 @@ def _rule(column: Column) -> str:
 
 
 def _cell(value: Cell, column: Column, mark: Mark | None) -> str:
-    plus = "+" if column.is_signed and isinstance(value, (int, float)) and value > 0 else ""
-    shown = _shown(value, column.shape, column.digits)
-    shown = f"{plus}{shown}" if shown else ""
-    return _MARKS[mark.kind].format(shown) if mark is not None and shown else shown
+    text = _shown(value, column.shape, column.digits, is_signed=column.is_signed)
+    return _MARKS[mark.kind].format(text) if mark is not None and text else text
 
 
-def _shown(value: Cell, shape: Shape, digits: int | None = None) -> str:
-    """A value as its shape says."""
+def _shown(value: Cell, shape: Shape, digits: int | None = None, *, is_signed: bool = False) -> str:
+    """A value as the page shows it; nothing where there is none."""
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, str):
         return f"`{value[:8]}`" if shape == "id" and value.isalnum() else safe(value, _LONGEST_CELL)
-    if shape == "percent":
-        return f"{value:.{1 if digits is None else digits}%}"
-    if shape == "duration":
-        return duration(value)
-    if digits is not None:
-        return f"{value:,.{digits}f}"
-    return f"{value:,}" if isinstance(value, int) else number(value)
+    return shown(value, shape, digits=digits, is_signed=is_signed)

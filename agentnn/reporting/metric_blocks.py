@@ -19,6 +19,7 @@ from agentnn.reporting.document import (
     Table,
     cell,
 )
+from agentnn.reporting.shapes import shown
 from agentnn.reporting.words import counted, listed, number
 from agentnn.tracking.backtests.backtest_results import COMPUTED_TAG, CONVENTIONS_TAG
 
@@ -71,6 +72,11 @@ def shape_of(metric: str, run: Run, directions: Directions) -> Shape:
     # Of a backtest that a user logged, some metrics may be the user's own, in whatever unit.
     computed = run.tags.get(COMPUTED_TAG)
     return "percent" if computed is None or metric in computed.split(", ") else "number"
+
+
+def value_text(value: float, metric: str, run: Run, directions: Directions) -> str:
+    """A metric's value in a sentence, as the cards show it."""
+    return shown(cell(value), shape_of(metric, run, directions), digits=directions.of(metric).digits)
 
 
 def learning_curves(curves: Mapping[str, Curve], directions: Directions, what: str = "the run") -> list[Block]:

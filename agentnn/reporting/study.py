@@ -24,6 +24,7 @@ from agentnn.reporting.document import (
 from agentnn.reporting.file_blocks import importance_chart, named_importance
 from agentnn.reporting.gather import as_of
 from agentnn.reporting.metric_blocks import shape_of
+from agentnn.reporting.shapes import duration
 from agentnn.reporting.study_charts import (
     contour,
     intermediate_values,
@@ -35,7 +36,7 @@ from agentnn.reporting.study_charts import (
 )
 from agentnn.reporting.training import about, state_of
 from agentnn.reporting.trials import best_trials, pareto_front
-from agentnn.reporting.words import counted, duration, number, sentence
+from agentnn.reporting.words import counted, number, sentence
 from agentnn.tracking.endings import REASON_TAG
 from agentnn.tracking.study_tags import BEST_TRIAL_TAG
 

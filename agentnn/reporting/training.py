@@ -10,7 +10,7 @@ from agentnn.reporting.backtest_blocks import backtest_blocks
 from agentnn.reporting.document import Block, Fact, Missing, Report, Section
 from agentnn.reporting.file_blocks import data_blocks, importance_blocks, model_blocks
 from agentnn.reporting.gather import as_of
-from agentnn.reporting.metric_blocks import learning_curves, metric_blocks
+from agentnn.reporting.metric_blocks import learning_curves, metric_blocks, value_text
 from agentnn.reporting.origin_blocks import (
     config_blocks,
     environment_blocks,
@@ -18,7 +18,8 @@ from agentnn.reporting.origin_blocks import (
     tag_blocks,
 )
 from agentnn.reporting.prediction_blocks import prediction_blocks
-from agentnn.reporting.words import duration, number, sentence
+from agentnn.reporting.shapes import duration
+from agentnn.reporting.words import sentence
 from agentnn.tracking.endings import REASON_TAG
 from agentnn.tracking.study_tags import ROLE_TAG
 
@@ -111,9 +112,9 @@ def _leading_values(facts: TrainingFacts) -> str:
     for key in directions.key_metrics(facts.run.metrics, _MOST_IN_OUTCOME):
         value, curve = facts.run.metrics[key], facts.curves.get(key)
         best = curve.best(directions.direction(key)) if curve is not None and curve.points > 1 else None
-        part = f"{key} {number(value)}"
+        part = f"{key} {value_text(value, key, facts.run, directions)}"
         if best is not None and math.isfinite(value) and best.value != value:
-            part += f" (best {number(best.value)} at step {best.step})"
+            part += f" (best {value_text(best.value, key, facts.run, directions)} at step {best.step})"
         parts.append(part)
     return sentence(", ".join(parts)) if parts else "It logged no metric."
 

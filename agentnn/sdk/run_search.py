@@ -107,7 +107,7 @@ class RunSearch(RunTraining):
                 events=events,
             )
         )
-        if result.best is None or config.tracking.register_as is None:
+        if not result.concluded or config.tracking.register_as is None:
             return result
         return dataclasses.replace(result, registered=self._register(config, result.run_id))
 

@@ -77,7 +77,7 @@ def test_the_template_is_searched_and_its_best_trial_is_judged_on_days_that_no_t
         names = set(run.data.metrics)
         assert {"val_loss", "train_loss", "validation_sharpe_ratio", "validation_accuracy"} <= names
         assert not any(name.startswith("test_") or name == "sharpe_ratio" for name in names)
-    best = min(trials.values(), key=lambda run: run.data.metrics["val_loss"])
+    _, best = min(trials.items(), key=lambda one: (one[1].data.metrics["val_loss"], one[0]))
     assert parent.data.tags["agentnn.study.best_run_id"] == best.info.run_id == told["best"]["run_id"]
     metrics = parent.data.metrics
     assert metrics["best_validation_sharpe_ratio"] == pytest.approx(best.data.metrics["validation_sharpe_ratio"])
@@ -115,8 +115,13 @@ def test_what_was_tried_is_a_table(uri: str):
 
 
 def test_a_study_goes_on_with_resume_and_begins_beside_without(uri: str):
-    first = hpo("goes on", *QUICK, "-o", "id")
+    registering = ("--tracking.register_as", "searched")
+    first = hpo("goes on", *QUICK, *registering, "-o", "id")
     assert first.returncode == 0, first.stderr
+    assert [one.run_id for one in MlflowClient(uri).search_model_versions("name='searched'")] == [first.stdout.strip()]
+    nothing_to_do = hpo("goes on", *QUICK, *registering, "--resume", "-o", "id")
+    assert nothing_to_do.stdout == first.stdout
+    assert len(MlflowClient(uri).search_model_versions("name='searched'")) == 1
     more = hpo("goes on", *QUICK, "--resume", "--trials", "4", "-o", "id")
     assert more.stdout == first.stdout
     assert more.stderr.startswith("goes on: going on after 3 trials\n4/4 trial 3 ")
@@ -148,7 +153,7 @@ def test_ctrl_c_ends_it_as_killed_and_another_one_is_not_begun_by_mistake(uri: s
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert said.splitlines()[-1] == "interrupted"
+    assert said.splitlines()[-2:] == ["note: 0 of 4 trials of 'stopped' are done; --resume goes on", "interrupted"]
     assert "Traceback" not in said
     deadline = time.monotonic() + 60
     while any(run.info.status == "RUNNING" for run in _trials_of(uri, "stopped")) and time.monotonic() < deadline:
@@ -158,7 +163,7 @@ def test_ctrl_c_ends_it_as_killed_and_another_one_is_not_begun_by_mistake(uri: s
     again = hpo("stopped", *QUICK)
     assert again.returncode == 6
     error, hint = error_and_hint(again.stderr)
-    assert error == "the study 'stopped' has 2 trials and is not finished"
+    assert error == "the study 'stopped' is not finished: 0 trials are done"
     assert "--resume" in hint
 
 

@@ -14,7 +14,8 @@ from agentnn.config.json_schema import json_schema
 from agentnn.config.loader import load_config
 from agentnn.config.schema import SECTIONS, Activation, Config, Optimizer
 from agentnn.config.search_space import target_of
-from agentnn.training import data, networks
+from agentnn.training import networks
+from agentnn.training.data import prices
 from agentnn.training.loop.options import TrainingOptions
 
 
@@ -80,7 +81,7 @@ def test_what_a_search_names():
 def test_the_features_of_the_templates_exist():
     folder = Path(__file__).parents[2] / "config_templates"
     for template in folder.glob("*.yaml"):
-        assert set(load_config(template).data.features or ()) <= set(data.FEATURES)
+        assert set(load_config(template).data.features or ()) <= set(prices.FEATURES)
 
 
 def test_every_key_is_described():

@@ -184,7 +184,7 @@ def test_a_driver_that_is_killed_leaves_nothing_behind_and_the_study_goes_on(uri
     assert {run.info.status for run in trials.values()} == {"KILLED"}
     with Trainer(DRIVER, study("killed", 4, 2), "go", uri=uri, cwd=tmp_path) as driver:
         assert driver.wait() == 6
-        assert "not finished; to go on with it: --resume" in driver.lines[-1]
+        assert "is not finished: 0 trials are done; to go on with it: --resume" in driver.lines[-1]
     with Trainer(DRIVER, study("killed", 4, 2), "go", "resume", uri=uri, cwd=tmp_path) as driver:
         result = said(driver)
     assert result["counts"] == {"complete": 4, "pruned": 0, "failed": 2}

@@ -168,7 +168,7 @@ class TestLittle:
         with rows() as store:
             store.run(ADA, "ada", metrics={"loss": 0.25})
         report = reporter.build_training_report("ada")
-        assert report.outcome == "Finished after 1 min 30 s. loss 0.25."
+        assert report.outcome == "Finished after 1 min 31 s. loss 0.25."
         assert [section.anchor for section in report.sections] == ["metrics", "reproduction", "left-out"]
         assert blocks(report, Figures)[0].items[0].value == 0.25
         assert missing(report)["backtest"] == "the run logged none: log_backtest_results"
@@ -186,10 +186,10 @@ class TestLittle:
     @pytest.mark.parametrize(
         ("more", "outcome", "state"),
         [
-            ({"status": "FAILED"}, "Failed after 1 min 30 s: out of memory. loss 0.5.", "bad"),
+            ({"status": "FAILED"}, "Failed after 1 min 31 s: out of memory. loss 0.5.", "bad"),
             ({"status": "KILLED", "end_time": None}, "Killed: out of memory. loss 0.5.", "bad"),
             ({"status": "RUNNING", "end_time": None}, "Still running, at step 2. loss 0.5.", "open"),
-            ({"lifecycle_stage": "deleted"}, "Finished after 1 min 30 s; the run is deleted. loss 0.5.", "good"),
+            ({"lifecycle_stage": "deleted"}, "Finished after 1 min 31 s; the run is deleted. loss 0.5.", "good"),
         ],
     )
     def test_how_a_run_ended_is_the_first_thing_said(
@@ -336,7 +336,7 @@ class TestFilesOfOthers:
     def test_a_damaged_file_is_left_out(self, folder: Path, reporter: ExperimentReporter, name: str, content: bytes):
         (folder / name).write_bytes(content)
         report = reporter.build_training_report(ADA)
-        assert report.outcome == "Finished after 1 min 30 s. loss 1."
+        assert report.outcome == "Finished after 1 min 31 s. loss 1."
         assert to_json(report)
 
     def test_a_file_that_is_too_large_is_said(

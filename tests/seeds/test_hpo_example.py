@@ -114,7 +114,8 @@ def test_hpo_with_enhanced_experiment_management(documented: bool, store: Mlflow
         assert run.data.metrics["val_loss"] == min(point.value for point in curve)
         assert "config.yaml" in {one.path for one in store.list_artifacts(run.info.run_id)}
 
-    best = min(trials.values(), key=lambda run: run.data.metrics["val_loss"])
+    # Of two trials with the same params and so the same value, the earlier one.
+    _, best = min(trials.items(), key=lambda one: (one[1].data.metrics["val_loss"], one[0]))
     assert parent.data.tags["agentnn.study.best_run_id"] == best.info.run_id
     assert trials[int(parent.data.tags["agentnn.study.best_trial"])] is best
     found = json.loads(parent.data.tags["agentnn.study.best_params"])

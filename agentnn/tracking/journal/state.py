@@ -10,6 +10,7 @@
         ├── sender.log               what it had to say
         ├── wake                     a pipe: a byte in it ends the sender's nap
         ├── checkpoints/<uuid>/      the states of a training, until its run has ended well
+        ├── studies/NAME.journal     a study, as Optuna keeps it
         └── runs/<uuid>/             a run, until everything is delivered
             ├── journal              what was logged
             ├── files/               what was logged as a file, copied

@@ -130,7 +130,7 @@ class StudyDriver:
             self._work_at_it()
             result = self._concluded(run)
             self._ledger.finish()
-        return dataclasses.replace(result, run_id=run.find_run_id())
+        return dataclasses.replace(result, run_id=run.find_run_id(), concluded=True)
 
     def _study_run(self) -> ActiveRun:
         """The study's run: a new one, or the one that an earlier driver has left."""
@@ -179,9 +179,10 @@ class StudyDriver:
 
     def _beginning(self) -> StudyBeginning:
         ledger, records = self._ledger, self._ledger.records()
-        done = sum(not one.lost for one in records)
         best = best_trial(records, self._objectives)
-        return StudyBeginning(ledger.name, self._objectives, ledger.limit, done, best, resumed=not ledger.is_new)
+        return StudyBeginning(
+            ledger.name, self._objectives, ledger.limit, ledger.done(), best, resumed=not ledger.is_new
+        )
 
     def _is_needed(self) -> bool:
         """Whether there is a trial for this driver; as long as others have some, that may still come."""

@@ -100,10 +100,16 @@ class StudyLedger:
         """The study came as far as it should: another one of its name begins anew."""
         self._say_state("finished")
 
-    def forget_if_empty(self) -> None:
-        """Delete the study where this driver has made it and nothing came of it: it would only stand in the way."""
-        if self.is_new and not self._trials() and not self.drivers.others():
-            self._storage.delete_study(self._study_id)
+    def forget_if_empty(self) -> bool:
+        """Delete the study where this driver has made it and nothing came of it: it would only stand in the way.
+
+        Returns:
+            Whether it is gone.
+        """
+        if not self.is_new or self._trials() or self.drivers.others():
+            return False
+        self._storage.delete_study(self._study_id)
+        return True
 
     def records(self) -> list[TrialRecord]:
         """The trials that have ended, by number."""
@@ -118,9 +124,9 @@ class StudyLedger:
         """How much each hyperparameter decided."""
         return hyperparameter_importance(self._study, ", ".join(one.metric for one in objectives))
 
-    def counted(self) -> int:
-        """How many trials count towards the limit: not those that another one repeats."""
-        return sum(map(_counts, self._trials()))
+    def done(self) -> int:
+        """How many trials have ended, without those that another one repeats."""
+        return sum(one.state.is_finished() and _counts(one) for one in self._trials())
 
     # --- trials
 

@@ -110,13 +110,10 @@ def _names(storage: BaseStorage, name: str) -> tuple[str | None, str]:
 
 
 def _unfinished(name: str, ledger: StudyLedger) -> ConflictError:
-    others = ledger.drivers.others()
-    how = f"has {ledger.counted()} trials"
-    if others:
-        who = ", ".join(f"process {one.pid} on {one.host}" for one in others)
-        how = f"is at work with {ledger.counted()} trials ({who})"
+    others = ", ".join(f"process {one.pid} on {one.host}" for one in ledger.drivers.others())
     return ConflictError(
-        f"the study {name!r} {how} and is not finished",
+        f"the study {name!r} is not finished: {ledger.done()} trials are done"
+        + (f", and {others} is at work" if others else ""),
         hint="to go on with it: --resume (resume=True); to begin another one: --hpo.study_name NAME",
     )
 

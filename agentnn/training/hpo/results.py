@@ -87,6 +87,7 @@ class StudyResult:
         importance: How much each hyperparameter decided, or why that can't be said.
         metrics: What is logged of the study as a whole, such as ``best_test_sharpe_ratio``.
         resumed: Whether it went on with a study that was there.
+        concluded: Whether this process noted the outcome in the study's run, and not another driver, or an earlier one.
         registered: Name and version of the best trial's registered model, such as ``alpha/3``.
     """
 
@@ -101,6 +102,7 @@ class StudyResult:
     importance: HyperparameterImportance | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     resumed: bool = False
+    concluded: bool = False
     registered: str | None = None
 
     @property

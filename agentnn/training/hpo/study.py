@@ -40,9 +40,10 @@ def search(request: StudyRequest) -> StudyResult:
         ledger = open_study(storage, name, request.config, resume=request.resume)
         try:
             return StudyDriver(request, ledger, place).run()
-        except BaseException:
+        except BaseException as error:
             with suppress(Exception):  # the storage may be what failed, and the first error is the one to be seen
-                ledger.forget_if_empty()
+                if not ledger.forget_if_empty() and isinstance(error, (KeyboardInterrupt, SystemExit)):
+                    warn(f"{ledger.done()} of {ledger.limit} trials of {ledger.name!r} are done; --resume goes on")
             raise
 
 

@@ -25,9 +25,18 @@ def test_the_packages_are_those_of_pip():
         check=True,
     )
     expected = {one["name"]: one["version"] for one in json.loads(answer.stdout)}
-    found = read_environment(Redactor({}))
-    assert dict(found.packages) == expected
-    assert f"numpy=={expected['numpy']}\n" in found.requirements
+    # In a process of its own: Ray, once another test has imported it, adds the packages that it brings to sys.path.
+    code = """
+import json
+from agentnn.tracking.capture.environment import read_environment
+from agentnn.tracking.capture.redaction import Redactor
+found = read_environment(Redactor({}))
+print(json.dumps([dict(found.packages), found.requirements]))
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    packages, requirements = json.loads(told.stdout)
+    assert packages == expected
+    assert f"numpy=={expected['numpy']}\n" in requirements
 
 
 def test_the_machine():

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
-from agentnn.config.schema import HpoSection
+from agentnn.config.loader import load_config
 from agentnn.errors import UsageError
 from agentnn.training.hpo.engines.engine import TrialOutcome, TrialTask
-from agentnn.training.hpo.ledger import open_study
+from agentnn.training.hpo.opening import open_study
 from agentnn.training.hpo.sampling.optuna_quiet import quiet_optuna
 from agentnn.training.hpo.trial import Trial
 
@@ -28,8 +28,8 @@ def _quiet() -> Iterator[None]:
 
 def ledger(storage: Any = None, *, resume: bool = False, **hpo: Any) -> StudyLedger:
     """A study with one key."""
-    section = HpoSection.model_validate({"param_space": {"dropout": {"low": 0.0, "high": 0.5}}, **hpo})
-    return open_study(storage or optuna.storages.InMemoryStorage(), "s", section, 0, resume=resume)
+    config = load_config({"hpo": {"param_space": {"dropout": {"low": 0.0, "high": 0.5}}, **hpo}})
+    return open_study(storage or optuna.storages.InMemoryStorage(), "s", config, resume=resume)
 
 
 def test_a_trial_that_is_repeated_begins_at_the_first_round_of_its_pruner():

@@ -252,7 +252,7 @@ def test_a_study_that_was_broken_off_is_not_begun_anew_by_mistake(run: Any, fami
     before, trials = family()
     assert before.info.status == "KILLED"
     assert [trials[number].info.status for number in range(3)] == ["FINISHED", "FINISHED", "KILLED"]
-    with pytest.raises(ConflictError, match="has 3 trials and is not finished") as refused:
+    with pytest.raises(ConflictError, match="is not finished: 2 trials are done") as refused:
         run(learning_rate)
     assert "--resume" in refused.value.hint
     result = run(learning_rate, resume=True)
