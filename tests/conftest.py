@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from real_stores import (
     PROXIED,
     STORE_KINDS,
@@ -29,6 +30,11 @@ from real_stores import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+# No test is timed: a machine that is busy is no failure.
+settings.register_profile("agentnn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("agentnn")
 
 
 def pytest_configure() -> None:
