@@ -144,6 +144,11 @@ def _default_uri(directory: Path) -> str:
     return f"sqlite:///{DEFAULT_DATABASE}"
 
 
+def toml_folder(uri: str) -> Path | None:
+    """The folder of projects that a ``toml:`` URI names; ``None`` for every other URI."""
+    return Path(uri.removeprefix("toml:")) if uri.startswith("toml:") else None
+
+
 def holds_runs(folder: Path) -> bool:
     """Whether a folder is a file store; MLflow also puts the artifacts of a database into ``mlruns``."""
     try:

@@ -21,8 +21,8 @@ from agentnn.reporting.study import study_report
 from agentnn.reporting.training import training_report
 from agentnn.reporting.trials import objective_of, trials_of
 from agentnn.tracking.backtests.backtest_results import COMPUTED_TAG
-from agentnn.tracking.journal.tabular import Table
 from agentnn.tracking.study_tags import OBJECTIVE_TAG, TRIAL_NUMBER_TAG, TRIAL_STATE_TAG
+from agentnn.values.tabular import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

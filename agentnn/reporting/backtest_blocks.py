@@ -16,7 +16,7 @@ from agentnn.reporting.words import counted, number
 from agentnn.tracking.backtests.backtest_results import CONVENTIONS_TAG
 from agentnn.tracking.backtests.backtest_shapes import PROFIT_NAMES, find_column
 from agentnn.tracking.backtests.equity_curve import EQUITY_CURVE_TAG, drawdowns
-from agentnn.tracking.journal.plain_values import as_date
+from agentnn.values.plain import as_date
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agentnn.records import Run
     from agentnn.reporting.document import Cell, Shape
     from agentnn.reporting.files import Files
-    from agentnn.tracking.journal import tabular
+    from agentnn.values import tabular
 
 _MOST_POINTS = 1500
 _MOST_TRADES = 1000

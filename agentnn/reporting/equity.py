@@ -13,7 +13,7 @@ from agentnn.tracking.backtests.equity_curve import EquityCurve, read_sketch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentnn.tracking.journal.tabular import Table
+    from agentnn.values.tabular import Table
 
 
 @dataclass(frozen=True, slots=True)

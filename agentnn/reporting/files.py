@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError
-from agentnn.tracking.journal.tabular import Table
+from agentnn.values.tabular import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from agentnn.reporting.curves import Curve
     from agentnn.settings import Settings
     from agentnn.stores.base import TrackingStore
-    from agentnn.tracking.journal.tabular import Table
+    from agentnn.values.tabular import Table
 
 MOST_CURVES = 25
 """Runs whose curves a comparison shows: the baseline and the best of the others."""

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agentnn.sdk.experiment_runs import ExperimentRuns
-from agentnn.tracking.journal.values import flatten_numbers
 from agentnn.tracking.run_context import current_run
+from agentnn.values.logged import flatten_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import StoreUnavailable, UnsafeError, UsageError
 from agentnn.extras import require
 from agentnn.tracking.journal.state import make_private_folder
-from agentnn.tracking.journal.values import json_text
 from agentnn.tracking.recorder import Recorder
+from agentnn.values.logged import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.stores.destination import check_destination
-from agentnn.tracking.journal.values import flatten, metric_value
 from agentnn.tracking.starting import open_run
+from agentnn.values.logged import flatten, metric_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

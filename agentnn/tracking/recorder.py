@@ -18,8 +18,8 @@ from agentnn.errors import ConflictError, UsageError
 from agentnn.tracking.journal.journal import JournalWriter, frame
 from agentnn.tracking.journal.keys import encode_key
 from agentnn.tracking.journal.process_identity import this_process
-from agentnn.tracking.journal.values import flatten as flatten_params
-from agentnn.tracking.journal.values import metric_value, param_text, step_number
+from agentnn.values.logged import flatten as flatten_params
+from agentnn.values.logged import metric_value, param_text, step_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -19,10 +19,10 @@ from agentnn.tracking.journal.journal import read_journal
 from agentnn.tracking.journal.keys import encode_key
 from agentnn.tracking.journal.process_identity import ProcessIdentity, this_process
 from agentnn.tracking.journal.state import RunFolder, StoreFolder, new_uuid, read_json
-from agentnn.tracking.journal.values import param_text
 from agentnn.tracking.run_context import current_run, own_run, remember, remember_attached, run_in
 from agentnn.tracking.sending.delivered import Cursor
 from agentnn.tracking.sending.sender_control import ensure_sender, with_absolute_uris
+from agentnn.values.logged import param_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,15 +15,15 @@ import numpy as np
 from agentnn.errors import AgentNNWarning, UsageError
 from agentnn.tracking.backtests.backtest import PERIODS_PER_YEAR, performance_of_values
 from agentnn.tracking.backtests.trade_metrics import exposure_of_trades, turnover_of_trades, wins_of_trades
-from agentnn.tracking.journal.plain_values import as_number, is_missing
-from agentnn.tracking.journal.tabular import is_series
+from agentnn.values.plain import as_number, is_missing
+from agentnn.values.tabular import is_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from agentnn.tracking.backtests.equity_curve import EquityCurve
-    from agentnn.tracking.journal.tabular import Table
+    from agentnn.values.tabular import Table
 
 _DAYS_PER_YEAR = 365
 _SPACINGS = ((6, 8, 52), (13, 15, 26), (27, 32, 12), (58, 63, 6), (88, 93, 4), (180, 185, 2), (364, 367, 1))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agentnn.errors import AgentNNWarning, UsageError
 from agentnn.tracking.backtests.backtest_shapes import PortfolioValues, read_portfolio_values, read_trades
 from agentnn.tracking.backtests.equity_curve import EQUITY_CURVE_TAG, EquityCurve, sketch
-from agentnn.tracking.journal.plain_values import json_value
+from agentnn.values.plain import json_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from agentnn.tracking.backtests.backtest_metrics import ComputedMetrics
-    from agentnn.tracking.journal.tabular import Table
+    from agentnn.values.tabular import Table
 
 CONVENTIONS_TAG = "agentnn.metric_conventions"
 COMPUTED_TAG = "agentnn.computed_metrics"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNWarning, UsageError
 from agentnn.tracking.backtests.equity_curve import EquityCurve
-from agentnn.tracking.journal.plain_values import as_date, as_number, is_missing
-from agentnn.tracking.journal.tabular import (
+from agentnn.values.plain import as_date, as_number, is_missing
+from agentnn.values.tabular import (
     Table,
     is_frame,
     is_series,

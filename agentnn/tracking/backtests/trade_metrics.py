@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import UsageError
 from agentnn.tracking.backtests.backtest_shapes import DATE_NAMES, PROFIT_NAMES, find_column
-from agentnn.tracking.journal.plain_values import as_date, as_number, is_missing
+from agentnn.values.plain import as_date, as_number, is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from agentnn.tracking.backtests.equity_curve import EquityCurve
-    from agentnn.tracking.journal.tabular import Table
+    from agentnn.values.tabular import Table
 
 _ENTRY_TIME = ("entrytime", "entrytimestamp", "entrydate", "opentime", "opendate")
 _EXIT_TIME = ("exittime", "exittimestamp", "exitdate", "closetime", "closedate")

@@ -48,7 +48,7 @@ def config_record(config: Any) -> ConfigRecord:
     from agentnn.config.schema import Config
     from agentnn.config.secrecy import without_secrets
     from agentnn.config.tree import Place, Problems, node_of
-    from agentnn.tracking.journal.plain_values import json_value
+    from agentnn.values.plain import json_value
 
     if isinstance(config, Config):
         return record_of(config)

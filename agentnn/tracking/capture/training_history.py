@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnn.errors import UsageError
-from agentnn.tracking.journal.plain_values import as_number
-from agentnn.tracking.journal.tabular import items_of
+from agentnn.values.plain import as_number
+from agentnn.values.tabular import items_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from sklearn.preprocessing import MinMaxScaler, PowerTransformer, QuantileTransf
 from agentnn.errors import UsageError
 from agentnn.tracking.capture import sampling
 from agentnn.tracking.capture.data_characteristics import describe_data, scaler_parameters
-from agentnn.tracking.journal.values import json_text
+from agentnn.values.logged import json_text
 
 RNG = np.random.default_rng(7)
 VALUES = RNG.normal(3, 2, (200, 3))

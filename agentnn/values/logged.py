@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import UsageError
-from agentnn.tracking.journal.plain_values import as_number, json_value
+from agentnn.values.plain import as_number, json_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def flatten_numbers(results: Mapping[str, Any]) -> dict[str, float]:
 
 
 def json_text(value: Any) -> str:
-    """Any value as readable JSON; see :func:`~agentnn.tracking.journal.plain_values.json_value`."""
+    """Any value as readable JSON; see :func:`~agentnn.values.plain.json_value`."""
     return json.dumps(json_value(value), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentnn.errors import UsageError
-from agentnn.tracking.journal.tabular import is_frame, is_series, items_of, table_of_frame, table_of_series
+from agentnn.values.tabular import is_frame, is_series, items_of, table_of_frame, table_of_series
 
 
 def is_missing(value: Any) -> bool:

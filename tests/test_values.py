@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnn.errors import UsageError
-from agentnn.tracking.journal.values import flatten, metric_value, param_text, step_number
+from agentnn.values.logged import flatten, metric_value, param_text, step_number
 
 
 @pytest.mark.parametrize(
