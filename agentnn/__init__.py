@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentnn.sdk.enhanced_logging import EnhancedMLflowLogger
     from agentnn.sdk.experiment_organizer import ExperimentOrganizer
     from agentnn.sdk.experiment_tracking import ExperimentTracker
+    from agentnn.sdk.ml_manager import MLProject, MLRun
     from agentnn.sdk.mlflow_logger import MLflowLogger
     from agentnn.sdk.mlflow_manager import MLflowManager
     from agentnn.sdk.nn_models import ModelManager
@@ -40,6 +41,8 @@ __all__ = [
     "ExperimentOrganizer",
     "ExperimentReporter",
     "ExperimentTracker",
+    "MLProject",
+    "MLRun",
     "MLflowLogger",
     "MLflowManager",
     "Metric",
@@ -63,6 +66,7 @@ _HOMES = {
     "agentnn.sdk.enhanced_logging": ("EnhancedMLflowLogger",),
     "agentnn.sdk.experiment_organizer": ("ExperimentOrganizer",),
     "agentnn.sdk.experiment_tracking": ("ExperimentTracker",),
+    "agentnn.sdk.ml_manager": ("MLProject", "MLRun"),
     "agentnn.sdk.mlflow_logger": ("MLflowLogger",),
     "agentnn.sdk.mlflow_manager": ("MLflowManager",),
     "agentnn.sdk.nn_models": ("ModelManager",),

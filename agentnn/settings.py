@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from agentnn.errors import AgentNNWarning, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 DEFAULT_DATABASE = "mlflow.db"
 DEFAULT_FOLDER = "mlruns"
@@ -84,7 +84,7 @@ class Settings:
             directory: Where the search for ``.env`` begins; the working directory by default.
 
         Raises:
-            UsageError: ``env_file`` is not there or can't be read.
+            UsageError: ``env_file`` is not there or can't be read, or a ``toml:`` URI names no folder.
         """
         environ = os.environ if environ is None else environ
         directory = Path.cwd() if directory is None else directory
@@ -92,10 +92,12 @@ class Settings:
         from_file = {} if file is None else _read_env_file(file, optional=env_file is None)
         merged = {**from_file, **{key: value for key, value in environ.items() if value}}
         uri, source = _tracking_uri(tracking_uri, environ, from_file, file, directory)
+        uri = _settled(uri, directory)
+        registry = registry_uri or merged.get("MLFLOW_REGISTRY_URI")
         return cls(
             tracking_uri=uri,
             tracking_uri_source=source,
-            registry_uri=registry_uri or merged.get("MLFLOW_REGISTRY_URI") or uri,
+            registry_uri=_settled(registry, directory) if registry else uri,
             experiment_name=merged.get("MLFLOW_EXPERIMENT_NAME"),
             experiment_id=merged.get("MLFLOW_EXPERIMENT_ID"),
             workspace=merged.get("MLFLOW_WORKSPACE") or "default",
@@ -145,8 +147,51 @@ def _default_uri(directory: Path) -> str:
 
 
 def toml_folder(uri: str) -> Path | None:
-    """The folder of projects that a ``toml:`` URI names; ``None`` for every other URI."""
-    return Path(uri.removeprefix("toml:")) if uri.startswith("toml:") else None
+    """The folder of projects that a ``toml:`` URI names; ``None`` for every other URI.
+
+    ``toml:checkpoints``, ``toml:./checkpoints``, ``toml:/data/checkpoints``, ``toml:///data/checkpoints`` and
+    ``toml:~/checkpoints`` are folders; what stands behind the scheme is a path as it is, nothing in it is quoted.
+
+    Raises:
+        UsageError: It names no folder of this machine.
+    """
+    scheme, colon, path = uri.partition(":")
+    if not colon or scheme.lower() != "toml":
+        return None
+    if path.startswith("//"):
+        path = path[2:]
+        if not path.startswith("/"):
+            raise UsageError(
+                f"{redact(uri)!r} names a host, and no folder", hint="toml:./DIR, or toml:/DIR from the root"
+            )
+    if not path or "\0" in path:
+        raise UsageError(f"{uri!r} names no folder", hint="for instance toml:./checkpoints")
+    folder = Path(path)
+    if folder.parts[:1] == ("~",):  # no shell sees a tilde in the middle of a word
+        with suppress(RuntimeError):  # nobody knows where home is
+            folder = folder.expanduser()
+    return folder
+
+
+def _settled(uri: str, directory: Path) -> str:
+    """A URI in the form that everything else asks for: a folder of TOML runs is ``toml:PATH``, however it was named."""
+    folder = toml_folder(uri)
+    if folder is None and ":" not in uri and holds_toml_runs(directory / uri) and not holds_runs(directory / uri):
+        folder = Path(uri)
+    return uri if folder is None else f"toml:{folder}"
+
+
+def holds_toml_runs(folder: Path) -> bool:
+    """Whether a folder holds projects of TOML runs, ``PROJECT/RUN/config.toml``; the first that is found will do."""
+    return any(
+        (project / "project.toml").is_file() or any((run / "config.toml").is_file() for run in _folders_in(project))
+        for project in _folders_in(folder)
+    )
+
+
+def _folders_in(folder: Path) -> Iterator[Path]:
+    with suppress(OSError, ValueError), os.scandir(folder) as entries:
+        yield from (folder / entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
 
 
 def holds_runs(folder: Path) -> bool:
@@ -168,6 +213,9 @@ def _nearest_env_file(directory: Path) -> Path | None:
 
 def _beside(file: Path, uri: str) -> str:
     """A URI out of a file: a relative path in it starts at the file, which is found from the folders below it too."""
+    folder = toml_folder(uri)
+    if folder is not None:
+        return f"toml:{file.parent.absolute() / folder}"
     database = "sqlite:///"
     if uri.startswith(database) and not uri.startswith((f"{database}/", f"{database}:")):
         return f"{database}{file.parent.absolute() / uri.removeprefix(database)}"

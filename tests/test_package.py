@@ -37,6 +37,8 @@ def test_the_public_names_are_exactly_these():
         "ExperimentOrganizer",
         "ExperimentReporter",
         "ExperimentTracker",
+        "MLProject",
+        "MLRun",
         "MLflowLogger",
         "MLflowManager",
         "Metric",

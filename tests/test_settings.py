@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import string
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from cli.support import Rows, agentnn
@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 from agentnn import ModelManager
 from agentnn.cli.app import run_command
 from agentnn.errors import AgentNNWarning, UsageError
-from agentnn.settings import Settings, redact
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from agentnn.settings import Settings, redact, toml_folder
+from agentnn.tracking.sending.sender_control import with_absolute_uris
 
 URI = "MLFLOW_TRACKING_URI"
 IN_USERINFO = string.ascii_letters + string.digits + "-._~%!$&'()*+,;=:"
@@ -293,3 +291,118 @@ def test_a_text_without_a_password_stays_as_it_is(text: str):
 def test_redacting_twice_is_redacting_once():
     once = redact("http://user:swordfish@host/x")
     assert redact(once) == once == "http://***@host/x"
+
+
+# -- folders of TOML runs
+
+
+def _toml_runs(folder: Path) -> Path:
+    run = folder / "alpha" / "r1"
+    run.mkdir(parents=True)
+    (run / "config.toml").write_text("lr = 0.1\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("uri", "folder"),
+    [
+        ("toml:checkpoints", "checkpoints"),
+        ("toml:./checkpoints", "checkpoints"),
+        ("toml:../checkpoints", "../checkpoints"),
+        ("toml:/data/checkpoints", "/data/checkpoints"),
+        ("toml:///data/check points%20", "/data/check points%20"),
+        ("TOML:checkpoints", "checkpoints"),
+        ("toml:a:b", "a:b"),
+        ("toml:a~", "a~"),
+    ],
+)
+def test_what_stands_behind_toml_is_a_path(tmp_path: Path, uri: str, folder: str):
+    assert toml_folder(uri) == Path(folder)
+    assert load(tmp_path, tracking_uri=uri).tracking_uri == f"toml:{folder}"
+    assert load(tmp_path, {URI: uri}).registry_uri == f"toml:{folder}"
+
+
+def test_a_tilde_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert toml_folder("toml:~/checkpoints") == tmp_path / "checkpoints"
+    (tmp_path / ".env").write_text(f"{URI}=toml:~/runs\n")
+    assert load(tmp_path).tracking_uri == f"toml:{tmp_path}/runs"
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:///mlflow.db", "./checkpoints", "http://toml", "tomlfile:x", "toml", "", "x:toml:y"]
+)
+def test_every_other_uri_names_no_folder_of_toml_runs(uri: str):
+    assert toml_folder(uri) is None
+
+
+@pytest.mark.parametrize("uri", ["toml:", "toml://", "toml://host", "toml://user:swordfish@host/x", "toml:a\0b"])
+def test_a_toml_uri_that_names_no_folder_is_wrong_use(tmp_path: Path, uri: str):
+    with pytest.raises(UsageError) as error:
+        load(tmp_path, tracking_uri=uri)
+    assert error.value.hint
+    assert "swordfish" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["checkpoints", "./checkpoints", "{}/checkpoints"])
+def test_a_bare_path_that_holds_toml_runs_is_a_store_of_them(tmp_path: Path, path: str):
+    _toml_runs(tmp_path / "checkpoints")
+    path = path.format(tmp_path)
+    wanted = f"toml:{Path(path)}"
+    assert load(tmp_path, tracking_uri=path).tracking_uri == wanted
+    assert load(tmp_path, tracking_uri=Path(path)).tracking_uri == wanted
+    assert load(tmp_path, {URI: path}).tracking_uri == wanted
+    assert load(tmp_path, {URI: path}).tracking_uri_source == URI
+    assert load(tmp_path, {URI: "sqlite:///x.db", "MLFLOW_REGISTRY_URI": path}).registry_uri == wanted
+
+
+def test_a_project_without_runs_makes_a_folder_a_store_too(tmp_path: Path):
+    (tmp_path / "checkpoints" / "alpha").mkdir(parents=True)
+    assert load(tmp_path, tracking_uri="checkpoints").tracking_uri == "checkpoints"
+    (tmp_path / "checkpoints" / "alpha" / "project.toml").touch()
+    assert load(tmp_path, tracking_uri="checkpoints").tracking_uri == "toml:checkpoints"
+
+
+def test_what_is_no_folder_of_toml_runs_stays_as_it_is(tmp_path: Path):
+    (tmp_path / "a file").touch()
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "config.toml").touch()
+    _toml_runs(tmp_path / "hidden" / ".cache")
+    _toml_runs(tmp_path / "deep" / "one more")
+    for path in ("a file", "flat", "hidden", "deep", "nowhere", "databricks", "a\0b"):
+        assert load(tmp_path, tracking_uri=path).tracking_uri == path
+
+
+def test_a_folder_of_mlflows_runs_stays_one(tmp_path: Path):
+    _folder_of_runs(tmp_path)
+    _toml_runs(tmp_path / "mlruns")
+    assert load(tmp_path, tracking_uri="mlruns").tracking_uri == "mlruns"
+    assert load(tmp_path).tracking_uri == "./mlruns"
+
+
+def test_toml_runs_are_never_the_default(tmp_path: Path):
+    _toml_runs(tmp_path / "mlruns")
+    _toml_runs(tmp_path / "checkpoints")
+    assert load(tmp_path).tracking_uri == "sqlite:///mlflow.db"
+
+
+@pytest.mark.parametrize("written", ["checkpoints", "./checkpoints", "toml:checkpoints", "toml:./checkpoints"])
+def test_in_an_env_file_a_folder_of_toml_runs_starts_at_the_file(tmp_path: Path, written: str):
+    _toml_runs(tmp_path / "checkpoints")
+    (tmp_path / ".env").write_text(f"{URI}={written}\n")
+    inner = tmp_path / "notebooks"
+    inner.mkdir()
+    assert load(inner).tracking_uri == f"toml:{tmp_path}/checkpoints"
+
+
+@pytest.mark.parametrize("path", ["/home/ada@work/runs", "/home/a:b@work/runs", "runs@home"])
+def test_a_path_of_toml_runs_may_hold_an_at(tmp_path: Path, path: str):
+    settings = load(tmp_path, tracking_uri=f"toml:{path}")
+    assert redact(settings.tracking_uri) == f"toml:{path}"
+    assert settings.secrets == {}
+
+
+def test_another_process_finds_the_same_toml_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    absolute = with_absolute_uris(load(tmp_path, tracking_uri="toml:check points"))
+    assert (absolute.tracking_uri, absolute.registry_uri) == (f"toml:{tmp_path}/check points",) * 2

@@ -1,7 +1,7 @@
 """``agentnn run export`` and ``agentnn run import``"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,9 +56,17 @@ def export(
 
 def import_(
     ctx: typer.Context,
-    source: Annotated[
-        Path, typer.Argument(help="What agentnn run export wrote: a folder, .zip or .tar.gz.", metavar="DIR|FILE")
-    ],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="What agentnn run export wrote: a folder, .zip or .tar.gz. With --from: runs there, by any selector.",
+            metavar="DIR|FILE|RUN...",
+        ),
+    ] = None,
+    from_store: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URI", help="Take runs straight from this store: toml:DIR, sqlite:///FILE, …"),
+    ] = None,
     experiment: Annotated[
         str | None,
         typer.Option(
@@ -69,18 +77,42 @@ def import_(
             autocompletion=completion.experiments,
         ),
     ] = None,
+    from_experiment: Annotated[
+        list[str] | None,
+        typer.Option("--from-experiment", metavar="EXPERIMENT", help="With --from: only runs of these experiments."),
+    ] = None,
+    filter: FilterOption = None,
+    view: ViewOption = "active",
+    children: Annotated[
+        bool, typer.Option("--include-children/--exclude-children", help="With --from: whether nested runs come along.")
+    ] = True,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:
-    """Make the runs of an export in this store: params, tags, metric histories, times, status, nesting and files.
+    """Make runs in this store: params, tags, metric histories, times, status, nesting and files.
 
-    Each gets a new id, and keeps the old one as the tag agentnn.imported_run_id: a run that is there already is left
+    They come from an export, or with --from straight from another store, which is left alone: from toml:./checkpoints
+    into MLflow, and back. There, --filter, --view and --from-experiment say which runs, where none are named.
+
+    Each run keeps its id, in an MLflow store as the tag agentnn.imported_run_id: a run that is there already is left
     out, and one that was interrupted goes on where it was. Every file is compared with its digest before anything is
     written: exit code 5 when the export is damaged, 7 when it is unsafe. Experiments are made where there are none.
     """
     from agentnn.cli.transfer_views import imported_view
 
-    imported = manager_of(ctx).import_runs(source, experiment=experiment)
+    named = sources or []
+    where: dict[str, Any] = {"runs": named}
+    if from_store is None:
+        where = {"source": named[0] if named else None, "runs": named[1:]}
+    imported = manager_of(ctx).import_runs(
+        **where,
+        from_store=from_store,
+        experiment=experiment,
+        filter=filter,
+        from_experiment=from_experiment,
+        view=view,
+        children=children,
+    )
     emit(imported_view(imported), output, formulas=keep_formulas)
     there = sum(one.result == "there" for one in imported)
     note(f"{_count(len(imported) - there, 'run')} imported" + (f", {there} already there" if there else ""))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from agentnn.errors import FilterError
+from agentnn.query.pointing import error_at
+
+if TYPE_CHECKING:
+    from agentnn.errors import FilterError
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])")
 _INFINITY = re.compile(r"[+-]?inf(?:inity)?(?!\w)", re.IGNORECASE)
@@ -96,11 +100,7 @@ class FilterWords:
         return repr(words[0][:20]) if words else "the end"
 
     def _error(self, message: str, *, at: int | None = None, hint: str = "") -> FilterError:
-        position = self.position if at is None else at
-        before = self.text[max(0, position - 30) : position]
-        after = self.text[position : position + 30]
-        where = f"character {position + 1}, at \u25b8 in {before + chr(0x25B8) + after!r}"
-        return FilterError(f"filter: {message} ({where})", text=self.text, position=position, hint=hint)
+        return error_at("filter", message, self.text, self.position if at is None else at, hint)
 
 
 def _exact_number(text: str) -> float:

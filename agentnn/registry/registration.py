@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agentnn.errors import AgentNNError, UsageError
 from agentnn.registry.files import check_model_folder, files_in
 from agentnn.registry.moving import this_user
+from agentnn.settings import toml_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,6 +60,19 @@ def holding_run(folder: Path, name: str, settings: Settings) -> Iterator[str]:
     except AgentNNError:
         writer.delete_run(run_id)
         raise
+
+
+def check_registrable(settings: Settings) -> None:
+    """Refuse what MLflow's registry can't point to: it knows nothing of TOML runs.
+
+    Raises:
+        UsageError: The runs are in a store of TOML runs.
+    """
+    if toml_folder(settings.tracking_uri) is not None:
+        raise UsageError(
+            "a registered model belongs to a run of an MLflow store, and these are TOML runs",
+            hint="bring the run there first: agentnn --tracking-uri URI run import RUN --from toml:DIR",
+        )
 
 
 def check_model_name(name: str) -> str:

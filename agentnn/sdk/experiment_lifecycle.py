@@ -9,6 +9,7 @@ from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import find_experiment
 from agentnn.sdk.run_tags import LONGEST_EXPERIMENT_VALUE, checked_tags
 from agentnn.sdk.store_access import StoreAccess
+from agentnn.stores.experiment_changes import open_experiment_changes
 from agentnn.stores.run_changes import deleted_experiment
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from agentnn.records import Experiment
     from agentnn.sdk.experiment_change import ExperimentChange
-    from agentnn.stores.mlflow_experiments import ExperimentChanges
+    from agentnn.stores.experiment_changes import ExperimentChanges
 
 _LONGEST_NAME = 256
 
@@ -171,9 +172,7 @@ class ExperimentLifecycle(StoreAccess):
         return found
 
     def _experiment_changes(self, *, create: bool = False) -> ExperimentChanges:
-        from agentnn.stores.mlflow_experiments import ExperimentChanges  # loads MLflow, which no read does
-
-        return ExperimentChanges(self.settings, create=create)
+        return open_experiment_changes(self.settings, create=create)
 
 
 def _check_name(name: str) -> None:

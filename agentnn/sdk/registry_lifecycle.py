@@ -48,14 +48,16 @@ class RegistryLifecycle(RegistryPromotion):
             description: What the version is, in words.
 
         Raises:
-            UsageError: The alias is reserved, the folder holds no model, or MLflow refuses the name.
+            UsageError: The alias is reserved, the folder holds no model, MLflow refuses the name, or the store is one
+                of TOML runs.
             NotFoundError: There is no such run or folder, or the run has no such model.
             ConflictError: Somebody else moved the alias at the same time; the version was made all the same.
         """
         from agentnn.registry.channels import alias_channel
-        from agentnn.registry.registration import ARTIFACT_PATH, check_model_name, holding_run
+        from agentnn.registry.registration import ARTIFACT_PATH, check_model_name, check_registrable, holding_run
 
         check_model_name(name)
+        check_registrable(self.settings)
         channel = None if alias is None else alias_channel(alias)
         folder = _as_folder(run)
         with ExitStack() as stack:

@@ -57,7 +57,7 @@ def checked_tags(
 
 
 def _checked_key(key: str) -> str:
-    from agentnn.tracking.journal.keys import encode_key
+    from agentnn.values.keys import encode_key
 
     if encode_key(key) != key:
         raise UsageError(

@@ -97,7 +97,7 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
         checked = checked_config(configuration_of(self, found) if config is None and found else config or {}, overrides)
         if config is not None and found is not None:
             check_is_the_same(checked, found, self)
-        from agentnn.stores.mlflow_writer import UUID_TAG
+        from agentnn.stores.run_writer import UUID_TAG
         from agentnn.tracking.journal.state import StoreFolder
         from agentnn.tracking.sending.sender_control import with_absolute_uris
         from agentnn.tracking.starting import start_run

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from agentnn.errors import UsageError
@@ -61,26 +63,69 @@ class RunTransfer(StoreAccess):
         named = [self._find_run(one, scope) for one in selectors]
         return export(self._store, self.settings, Path(target), scope, named, children=children)
 
-    def import_runs(self, source: str | Path, *, experiment: str | None = None) -> list[ImportedRun]:
-        """Make the runs of an export in this store.
+    def import_runs(
+        self,
+        source: str | Path | None = None,
+        *,
+        experiment: str | None = None,
+        from_store: str | Path | None = None,
+        runs: str | Sequence[str] = (),
+        filter: str | None = None,
+        from_experiment: Experiments = None,
+        view: View = "active",
+        children: bool = True,
+    ) -> list[ImportedRun]:
+        """Make runs in this store: those of an export, or those of another store.
 
-        Each gets a new id, and keeps the old one as the tag ``agentnn.imported_run_id``; a run that is there already is
-        left alone, and one whose import was interrupted goes on where it was.
+        Each keeps the id that it had as the tag ``agentnn.imported_run_id``, and in a store of TOML files as its own; a
+        run that is there already is left alone, and one whose import was interrupted goes on where it was.
 
         Args:
             source: What :meth:`export_runs` wrote.
             experiment: Where all runs go, by name or id; into experiments of the names that they had otherwise.
+            from_store: The tracking URI of another store, instead of an export. It is only read, with the same
+                credentials as this one.
+            runs: Selectors of runs there; without any, the runs that the other arguments leave.
+            filter: Which runs there; see :meth:`list_runs`.
+            from_experiment: One experiment there or several, by name or id.
+            view: Which runs there: ``active``, ``deleted`` or ``all``; a named run may be deleted in any case.
+            children: Whether runs there that are nested in others come along.
 
         Returns:
-            The runs in the order of the export, and what became of each.
+            The runs, a parent before its children, earlier ones before later ones; and what became of each.
 
         Raises:
+            UsageError: Neither an export nor another store is named, or both; runs are named and filtered.
             CorruptDataError: The export is damaged; nothing was written.
-            UnsafeError: It is unsafe; nothing was written.
-            NotFoundError: There is no such export.
-            ConflictError: An experiment is deleted but still holds its name.
-            StoreUnavailable: The store can't be written to; the next import goes on.
+            UnsafeError: It is unsafe, or the files of a run are where none may be read; nothing was written.
+            NotFoundError: There is no such export, or no such run.
+            ConflictError: An experiment is deleted but still holds its name, or there is another run of that id.
+            StoreUnavailable: A store can't be used; the next import goes on.
         """
         from agentnn.transfer.importing import import_export
 
-        return import_export(self.settings, Path(source), experiment=experiment)
+        if from_store is None:
+            if source is None or runs or filter or from_experiment or view != "active" or not children:
+                raise _neither_nor()
+            return import_export(self.settings, Path(source), experiment=experiment)
+        if source is not None:
+            raise _neither_nor()
+        with TemporaryDirectory(prefix="agentnn-import-") as scratch, self._reader_of(from_store) as reader:
+            passed = Path(scratch, "export")
+            reader.export_runs(passed, runs, experiment=from_experiment, filter=filter, view=view, children=children)
+            return import_export(self.settings, passed, experiment=experiment)
+
+    def _reader_of(self, uri: str | Path) -> RunTransfer:
+        """What reads another store; the experiment that the environment names is one of this store."""
+        reader = RunTransfer(uri)
+        reader.settings = replace(
+            reader.settings, credentials=self.settings.credentials, experiment_name=None, experiment_id=None
+        )
+        return reader
+
+
+def _neither_nor() -> UsageError:
+    return UsageError(
+        "runs come either from an export or from another store",
+        hint="name a folder or an archive, or another store and the runs there: --from URI [RUN...]",
+    )

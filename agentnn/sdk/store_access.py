@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentnn.query.runs import View
     from agentnn.query.selection import Mode
     from agentnn.stores.base import ModelRegistry, TrackingStore
-    from agentnn.stores.mlflow_writer import MlflowWriter
+    from agentnn.stores.run_writer import RunWriter
 
 
 Experiments = str | Experiment | Sequence[str | Experiment] | None
@@ -73,15 +73,15 @@ class StoreAccess:
     def _registry(self) -> ModelRegistry:
         return open_registry(self.settings)
 
-    def writer(self) -> MlflowWriter:
-        """What writes whole runs and model versions to the store.
+    def writer(self) -> RunWriter:
+        """What writes whole runs to the store.
 
         Raises:
             UsageError: The store is a database whose schema MLflow would have to migrate first.
         """
-        from agentnn.stores.mlflow_writer import MlflowWriter  # loads MLflow, which no read does
+        from agentnn.stores.run_writer import open_writer
 
-        return MlflowWriter(self.settings)
+        return open_writer(self.settings)
 
     def close(self) -> None:
         """Close what was opened; the next question opens it again."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agentnn.errors import AgentNNWarning, StoreUnavailable, UsageError
-from agentnn.settings import holds_runs, redact
+from agentnn.settings import holds_runs, redact, toml_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -105,6 +105,10 @@ def open_store(settings: Settings) -> TrackingStore:
             return SqlStore(uri, workspace=settings.workspace, settings=settings)
         except SchemaMismatch as mismatch:
             _warn_of_slow_path(mismatch)
+    elif toml_folder(uri) is not None:
+        from agentnn.stores.toml.store import TomlStore
+
+        return TomlStore(settings)
     return _through_mlflow(settings)
 
 
@@ -124,6 +128,10 @@ def open_registry(settings: Settings) -> ModelRegistry:
             return SqlRegistry(uri, workspace=settings.workspace)
         except SchemaMismatch as mismatch:
             _warn_of_slow_path(mismatch)
+    elif toml_folder(uri) is not None:
+        from agentnn.stores.toml.store_registry import NoRegistry
+
+        return NoRegistry()
     from agentnn.stores.mlflow_client import MlflowClientRegistry
 
     return MlflowClientRegistry(_checked(uri), settings)
@@ -166,7 +174,7 @@ def _checked(uri: str) -> str:
     hint = (
         f"did you mean {near[0]}://{rest}?"
         if near
-        else "for instance sqlite:///mlflow.db, http://127.0.0.1:5000, ./mlruns"
+        else "for instance sqlite:///mlflow.db, http://127.0.0.1:5000, ./mlruns, toml:./checkpoints"
     )
     raise UsageError(f"unknown scheme {scheme!r} in the tracking URI {redact(uri)!r}", hint=redact(hint))
 

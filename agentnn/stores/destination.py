@@ -11,11 +11,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agentnn.errors import ConflictError, NotAStoreError, NotFoundError, StoreUnavailable, UsageError
+from agentnn.settings import toml_folder
 from agentnn.stores.artifacts import local_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agentnn.records import Experiment
     from agentnn.settings import Settings
 
 _LOCK_TIMEOUT_S = 0.2
@@ -26,11 +28,15 @@ def check_destination(settings: Settings) -> None:
     """Look whether there can be a store where the settings say.
 
     Raises:
-        StoreUnavailable: The folder is not there, or the file can't be written to.
+        StoreUnavailable: The folder is not there, or the file or the folder can't be written to.
         CorruptDataError, NotAStoreError: There is something else at the path.
-        UsageError: It is a folder of runs, which MLflow writes to only with an opt-in.
+        UsageError: It is a folder of runs, which MLflow writes to only with an opt-in; or a ``toml:`` URI of a file.
     """
     uri = settings.tracking_uri
+    projects = toml_folder(uri)
+    if projects is not None:
+        _check_projects(projects)
+        return
     if uri.lower().startswith("sqlite"):
         from agentnn.stores.sqlite_file import sqlite_path
 
@@ -72,31 +78,40 @@ def check_sqlite_path(path: Path) -> None:
 
 
 def check_experiment(settings: Settings, name: str) -> None:
-    """Refuse a deleted experiment, where the store is a file and looking costs nothing.
+    """Refuse a deleted experiment, where the store is on this machine and looking costs nothing.
 
     Raises:
         ConflictError: It is deleted but still holds its name.
     """
-    from agentnn.stores.sql import SqlStore
-    from agentnn.stores.sqlite_file import SchemaMismatch
-
-    if not settings.tracking_uri.lower().startswith("sqlite"):
-        return
     try:
-        store = SqlStore(settings.tracking_uri, workspace=settings.workspace, lock_timeout_s=_LOCK_TIMEOUT_S)
-    except (NotAStoreError, NotFoundError, SchemaMismatch, StoreUnavailable):
-        return  # it is not there yet, busy, or of a schema that only MLflow knows: the sender will see
-    try:
-        found = store.find_experiment(name=name)
-    except StoreUnavailable:
-        return
-    finally:
-        store.close()
+        found = _local_experiment(settings, name)
+    except (NotAStoreError, NotFoundError, StoreUnavailable):
+        return  # it is not there yet, or busy: the sender will see
     if found is not None and found.lifecycle_stage != "active":
         raise ConflictError(
             f"the experiment {name!r} is deleted but still holds its name",
             hint=f"restore it: agentnn experiment restore {found.experiment_id}",
         )
+
+
+def _local_experiment(settings: Settings, name: str) -> Experiment | None:
+    if toml_folder(settings.tracking_uri) is not None:
+        from agentnn.stores.toml.store import TomlStore
+
+        return TomlStore(settings).find_experiment(name=name)
+    if not settings.tracking_uri.lower().startswith("sqlite"):
+        return None
+    from agentnn.stores.sql import SqlStore
+    from agentnn.stores.sqlite_file import SchemaMismatch
+
+    try:
+        store = SqlStore(settings.tracking_uri, workspace=settings.workspace, lock_timeout_s=_LOCK_TIMEOUT_S)
+    except SchemaMismatch:
+        return None  # only MLflow knows it
+    try:
+        return store.find_experiment(name=name)
+    finally:
+        store.close()
 
 
 def _check_folder(folder: Path) -> None:
@@ -110,6 +125,15 @@ def _check_folder(folder: Path) -> None:
         raise StoreUnavailable(f"{folder} can't be written to", hint="check its permissions, or the tracking URI")
 
 
+def _check_projects(folder: Path) -> None:
+    """A folder of TOML runs is made by the first run of it."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, not a folder of TOML runs", hint="toml:DIR names the folder of projects")
+    nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise StoreUnavailable(f"{folder} can't be written to", hint="check its permissions, or the tracking URI")
+
+
 def is_there(settings: Settings) -> bool:
     """Whether there is a store already, as far as that can be seen from here: a server is taken to be there."""
     uri = settings.tracking_uri
@@ -117,5 +141,5 @@ def is_there(settings: Settings) -> bool:
         from agentnn.stores.sqlite_file import sqlite_path
 
         return sqlite_path(uri).exists()
-    folder = local_folder(uri) if "://" not in uri or uri.startswith("file:") else None
+    folder = toml_folder(uri) or (local_folder(uri) if "://" not in uri or uri.startswith("file:") else None)
     return folder is None or folder.exists()

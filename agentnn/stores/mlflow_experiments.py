@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
 
 
-class ExperimentChanges:
-    """Changes experiments of the store that the settings name.
+class MlflowExperimentChanges:
+    """Changes experiments of any store that MLflow knows; see
+    :class:`~agentnn.stores.experiment_changes.ExperimentChanges`.
 
     Args:
         settings: Name the store.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, UsageError
 from agentnn.stores.artifact_places import check_place
@@ -12,6 +12,7 @@ from agentnn.stores.mlflow_artifacts import ServerFolder, is_kept_by_server
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import make_client
 from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.run_writer import Limits, StoredRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,18 +23,10 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-class StoredRun(NamedTuple):
-    """A run that is in the store, as far as an import has to know it."""
-
-    run_id: str
-    name: str
-    experiment: str
-    start_time: int | None
-    tags: Mapping[str, str]
-
-
 class MlflowImporter(MlflowWriter):
-    """Writes past runs to the store that the settings name; see :class:`~agentnn.stores.mlflow_writer.MlflowWriter`."""
+    """Writes past runs to the store that the settings name; see :class:`~agentnn.stores.run_writer.RunImporter`."""
+
+    limits = Limits()
 
     def runs_with_tag(self, key: str) -> Iterator[StoredRun]:
         """Every run that has a tag, deleted ones included."""
@@ -139,12 +132,11 @@ def _send(folder: ServerFolder, file: Path, path: PurePosixPath) -> None:
 
 
 def dataset_inputs(settings: Settings, run_id: str) -> list[dict[str, Any]]:
-    """The data sets that a run has as inputs, with all that the store knows of them, in a fixed order."""
+    """See :func:`agentnn.stores.run_writer.dataset_inputs`."""
     client = make_client(settings.tracking_uri, settings)
     with mlflow_call(settings):
         inputs = client.get_run(run_id).inputs
-    found = [_dataset(one) for one in (inputs.dataset_inputs if inputs else [])]
-    return sorted(found, key=lambda one: (one["name"], one["digest"], str(one["source"]), sorted(one["tags"].items())))
+    return [_dataset(one) for one in (inputs.dataset_inputs if inputs else [])]
 
 
 def _dataset(one: Any) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnavailable
 from agentnn.records import RegisteredModel
+from agentnn.settings import toml_folder
 from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
+from agentnn.stores.toml.store_registry import no_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,16 +35,20 @@ class RegistryWriter:
     """Writes to the registry that the settings name.
 
     Raises:
-        UsageError: The registry is a database whose schema MLflow would have to migrate first.
+        UsageError: The registry is a database whose schema MLflow would have to migrate first, or a store of TOML runs.
         StoreUnavailable: The registry can't be reached, or there can be none.
         CorruptDataError, NotAStoreError: There is something else at its path.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        for uri in dict.fromkeys((settings.tracking_uri, settings.registry_uri)):
+        if toml_folder(settings.registry_uri) is not None:
+            raise no_registry()
+        # MLflow knows nothing of TOML runs, and asks for no run to write to a registry.
+        tracking_uri = settings.registry_uri if toml_folder(settings.tracking_uri) else settings.tracking_uri
+        for uri in dict.fromkeys((tracking_uri, settings.registry_uri)):
             check_before_writing(uri)
-        self._client: MlflowClient = make_client(settings.tracking_uri, settings, read=False)
+        self._client: MlflowClient = make_client(tracking_uri, settings, read=False)
 
     def read(self, name: str) -> RegisteredModel:
         """The tags and aliases of a model, and nothing else of it.

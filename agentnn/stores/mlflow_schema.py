@@ -38,17 +38,18 @@ def ensure_schema(settings: Settings) -> None:
     uri = settings.tracking_uri
     dialect = uri.lower().partition(":")[0].partition("+")[0]
     if dialect == "sqlite":
+        path = sqlite_path(uri)
+        if _is_there(path):
+            _undo_half_a_write(path)
+            return
         with mlflow_call(settings, read=False):
-            _ensure_sqlite(sqlite_path(uri))
+            _ensure_sqlite(path)
     elif dialect in ("postgresql", "mysql"):
         with mlflow_call(settings, read=False), _advisory_lock(uri, dialect):
             _make_tables(uri)
 
 
 def _ensure_sqlite(path: Path) -> None:
-    if _is_there(path):
-        _undo_half_a_write(path)
-        return
     with _locked(path.parent):
         if _is_there(path):
             return

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +15,8 @@ from agentnn.stores.mlflow_artifacts import check_names
 from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, make_client
 from agentnn.stores.mlflow_schema import ensure_schema
+from agentnn.stores.run_writer import UUID_TAG
+from agentnn.stores.whole_files import copy_whole, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,18 +26,12 @@ if TYPE_CHECKING:
 
     from agentnn.settings import Settings
 
-UUID_TAG = "agentnn.run_uuid"
-"""Holds our own id of a run, by which it is found when the answer to its making was lost."""
-
-LONGEST_PARAM, LONGEST_TAG = 6000, 8000
-"""Characters that MLflow keeps of a value."""
-
 UPLOAD_TIMEOUT_S = 300
 """How long a server may be silent after it was sent a file, which it may hand on to a cloud store."""
 
 
 class MlflowWriter:
-    """Writes to the store and the registry that the settings name.
+    """Writes to the store that the settings name; see :class:`~agentnn.stores.run_writer.RunWriter`.
 
     Raises:
         UsageError: The store is a database whose schema MLflow would have to migrate first.
@@ -164,12 +158,12 @@ class MlflowWriter:
             check_names([target], self._settings)
         with self._call(UPLOAD_TIMEOUT_S):
             if root is not None:
-                _copy_whole(source, root, target)
-                arrived = _digest(root / target)
+                copy_whole(source, root / target, root.parent)
+                arrived = digest_of(root / target)
             else:
                 self._client.log_artifact(run_id, str(source), target.rpartition("/")[0] or None)
                 arrived = self._digest_of_stored(run_id, target)
-            if arrived != _digest(source):
+            if arrived != digest_of(source):
                 raise CorruptDataError(f"{target} did not arrive whole", hint="it is sent again: agentnn run sync")
 
     def terminate(self, run_id: str, status: str, end_time: int) -> None:
@@ -215,24 +209,4 @@ class MlflowWriter:
 
     def _digest_of_stored(self, run_id: str, path: str) -> str:
         with tempfile.TemporaryDirectory() as scratch:
-            return _digest(Path(self._client.download_artifacts(run_id, path, scratch)))
-
-
-def _copy_whole(source: Path, root: Path, target: str) -> None:
-    """Copy a file into a folder so that nobody, whatever happens, sees a part of it there.
-
-    The name of the place where it is made depends on the target alone: what a killed process left there is replaced.
-    """
-    place = root / target
-    place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = root.parent / f".agentnn.{hashlib.sha256(target.encode()).hexdigest()[:16]}"
-    try:
-        shutil.copyfile(source, unfinished)
-        unfinished.replace(place)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+            return digest_of(Path(self._client.download_artifacts(run_id, path, scratch)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from agentnn.errors import ConflictError
+from agentnn.settings import toml_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +58,10 @@ def open_run_changes(settings: Settings) -> RunChanges:
         UsageError: The store is a database whose schema MLflow would have to migrate first.
         StoreUnavailable, CorruptDataError, NotAStoreError: The store can't be used.
     """
+    if toml_folder(settings.tracking_uri) is not None:
+        from agentnn.stores.toml.changes import TomlRunChanges
+
+        return TomlRunChanges(settings)
     if settings.tracking_uri.lower().startswith(("sqlite://", "sqlite+pysqlite://")):
         from agentnn.stores.sql_lifecycle import SqlRunChanges
         from agentnn.stores.sqlite_file import SchemaMismatch

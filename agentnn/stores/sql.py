@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import CorruptDataError, NotFoundError
 from agentnn.query.selection import Best, Candidate
@@ -18,7 +18,7 @@ from agentnn.records import RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Me
 from agentnn.settings import Settings
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.sql_best import best_candidates, tally
-from agentnn.stores.sql_where import LARGEST, NATURAL_ORDER, Sql, all_of, one_of, order_terms, where
+from agentnn.stores.sql_where import LARGEST, Sql, all_of, one_of, where
 from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, integer, sqlite_path, text
 
 if TYPE_CHECKING:
@@ -38,35 +38,18 @@ _RUN_COLUMNS = ", ".join(
 )  # fmt: skip
 
 
-class SqlStore:
-    """Reads an MLflow SQLite database.
+class SqlQuestions:
+    """Questions about runs and experiments, answered from tables of MLflow's shape.
 
     Args:
-        uri: ``sqlite:///path/to/mlflow.db``.
-        workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
-        settings: What else the user has set; the files of runs are reached by it.
-        lock_timeout_s: How long to wait for a writer that holds the file.
-
-    Raises:
-        StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
-            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
-        NotFoundError: There is no such workspace.
+        database: The tables.
+        workspace: The MLflow workspace; tables without such a column have only one, unnamed.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        *,
-        workspace: str = "default",
-        settings: Settings | None = None,
-        lock_timeout_s: float = LOCK_TIMEOUT_S,
-    ) -> None:
-        self.uri = uri
+    def __init__(self, database: ReadOnlyDatabase, *, workspace: str = "default") -> None:
+        self._database = database
+        self._rows = database.rows
         self.workspace = workspace
-        self._settings = settings or Settings(uri, workspace=workspace)
-        self._database = ReadOnlyDatabase(sqlite_path(uri), lock_timeout_s=lock_timeout_s)
-        self._rows = self._database.rows
-        self._check_workspace()
 
     def close(self) -> None:
         """Close the database."""
@@ -111,7 +94,9 @@ class SqlStore:
 
     def search_runs(self, query: RunQuery) -> Iterator[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        run_ids = self._run_ids(query)
+        from agentnn.stores.sql_search import ids_in_order  # the best run is found without
+
+        run_ids = ids_in_order(self._database, query, self._scope(query))
         for start in range(0, len(run_ids), _CHUNK):
             yield from self.find_runs(run_ids[start : start + _CHUNK])
 
@@ -156,26 +141,14 @@ class SqlStore:
             "ORDER BY step, timestamp, value",
             (run_id, *scope.values, key),
         )
-        return [Metric(key, _metric_value(value, is_nan), step, time) for value, is_nan, step, time in rows]
+        return [Metric(key, metric_value(value, is_nan), step, time) for value, is_nan, step, time in rows]
 
     def metric_histories(self, runs: Sequence[Run], keys: Collection[str] | None = None) -> Iterator[History]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         from agentnn.stores.sql_histories import metric_histories  # most commands ask for none
 
         scope = all_of([Sql("1"), *self._active_experiments("all")])
-        return metric_histories(self._database, runs, keys, scope, _metric_value)
-
-    def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
-        """See :class:`~agentnn.stores.base.TrackingStore`."""
-        return self.run_files(run).entries(path)
-
-    def run_files(self, run: Run) -> RunFiles:
-        """See :class:`~agentnn.stores.base.TrackingStore`."""
-        from agentnn.stores.sql_files import run_files  # most commands ask for no file, and start sooner without
-
-        experiment = self._experiments.get(run.experiment_id)
-        location = experiment.artifact_location if experiment is not None else None
-        return run_files(self._database, run, location, self._settings)
+        return metric_histories(self._database, runs, keys, scope, metric_value)
 
     # -- best -------------------------------------------------------------------------------------------
 
@@ -193,15 +166,17 @@ class SqlStore:
         """Which runs a query is about, as a condition on ``runs r``."""
         conditions = [] if query.view == "all" else [Sql("r.lifecycle_stage = ?", (query.view,))]
         if query.experiment_ids is not None:
-            conditions.append(
-                one_of("r.experiment_id", [int(one) for one in query.experiment_ids if is_experiment_id(one)])
-            )
+            conditions.append(one_of("r.experiment_id", self._keys_of(query.experiment_ids)))
             conditions += self._active_experiments("all")
         else:
             conditions += self._active_experiments(query.view)
         if query.filter is not None:
             conditions.append(where(query.filter, datasets=self._has_dataset_tables))
         return all_of(conditions)
+
+    def _keys_of(self, experiment_ids: Sequence[str]) -> Sequence[Any]:
+        """Experiment ids as the tables keep them, without those that none can have."""
+        return [int(one) for one in experiment_ids if is_experiment_id(one)]
 
     def _active_experiments(self, view: View) -> list[Sql]:
         """A condition on the experiment, where one is needed at all."""
@@ -215,34 +190,6 @@ class SqlStore:
         among = f"r.experiment_id IN (SELECT e.experiment_id FROM experiments e WHERE {wanted.text})"
         return [Sql(among, wanted.values)]
 
-    def _run_ids(self, query: RunQuery) -> list[str]:
-        scope = self._scope(query)
-        if query.limit is not None and not query.order_by:
-            threshold = self._newest_threshold(scope, query.limit)
-            if threshold is not None:
-                scope = all_of([scope, Sql("r.start_time >= ?", (threshold,))])
-        joins, join_values, terms = order_terms(query.order_by)
-        limit = -1 if query.limit is None else query.limit
-        rows = self._rows(
-            f"SELECT r.run_uuid FROM runs r {joins} WHERE {scope.text} "
-            f"ORDER BY {', '.join([*terms, NATURAL_ORDER])} LIMIT ?",
-            (*join_values, *scope.values, limit),
-        )
-        return [row[0] for row in rows]
-
-    def _newest_threshold(self, scope: Sql, limit: int) -> int | None:
-        """A start time that the newest ``limit`` runs have all reached, from the rows that were written last.
-
-        Rows are mostly written in the order of their start: when enough of the last ones qualify, no older start time
-        can be among the newest, and the sort has few rows to look at.
-        """
-        rows = self._rows(
-            "SELECT r.start_time FROM (SELECT * FROM runs ORDER BY rowid DESC LIMIT ?) r "
-            f"WHERE r.start_time IS NOT NULL AND {scope.text} ORDER BY r.start_time DESC LIMIT ?",
-            (4 * limit + 100, *scope.values, limit),
-        )
-        return rows[-1][0] if rows and len(rows) == limit else None
-
     def _load(self, run_ids: Sequence[str]) -> list[Run]:
         """Up to a chunk of runs by id, in the order of the ids."""
         names = {run_id: one.name for run_id, one in self._experiments.items()}
@@ -253,7 +200,7 @@ class SqlStore:
         ):
             # The common case is spelled out: this line runs for every metric of every run.
             ordinary = not is_nan and value.__class__ is float and -LARGEST < value < LARGEST
-            metrics[run_id][key] = value if ordinary else _metric_value(value, is_nan)
+            metrics[run_id][key] = value if ordinary else metric_value(value, is_nan)
         params, tags = self._texts("params", among), self._texts("tags", among)
         datasets = self._datasets(run_ids)
         runs: dict[str, Run] = {}
@@ -320,6 +267,47 @@ class SqlStore:
             and has("input_tags", "input_uuid", "name", "value")
         )
 
+
+class SqlStore(SqlQuestions):
+    """Reads an MLflow SQLite database.
+
+    Args:
+        uri: ``sqlite:///path/to/mlflow.db``.
+        workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
+        settings: What else the user has set; the files of runs are reached by it.
+        lock_timeout_s: How long to wait for a writer that holds the file.
+
+    Raises:
+        StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
+            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
+        NotFoundError: There is no such workspace.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        workspace: str = "default",
+        settings: Settings | None = None,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+    ) -> None:
+        super().__init__(ReadOnlyDatabase(sqlite_path(uri), lock_timeout_s=lock_timeout_s), workspace=workspace)
+        self.uri = uri
+        self._settings = settings or Settings(uri, workspace=workspace)
+        self._check_workspace()
+
+    def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        return self.run_files(run).entries(path)
+
+    def run_files(self, run: Run) -> RunFiles:
+        """See :class:`~agentnn.stores.base.TrackingStore`."""
+        from agentnn.stores.sql_files import run_files  # most commands ask for no file, and start sooner without
+
+        experiment = self._experiments.get(run.experiment_id)
+        location = experiment.artifact_location if experiment is not None else None
+        return run_files(self._database, run, location, self._settings)
+
     def _check_workspace(self) -> None:
         if self.workspace == "default" or "workspace" not in self._experiment_columns:
             return
@@ -334,7 +322,7 @@ class SqlStore:
             )
 
 
-def _metric_value(value: object, is_nan: int) -> float:
+def metric_value(value: object, is_nan: int) -> float:
     """A metric's value as it was logged; SQL has NaN beside a flag, and an infinity as the largest double."""
     if not isinstance(value, (float, int)):
         raise CorruptDataError(f"a metric's value is {value!r}, which is no number", hint="restore a backup")

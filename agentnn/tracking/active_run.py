@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from agentnn.errors import AgentNNError, ConflictError, StoreUnavailable, UsageError
-from agentnn.settings import redact
+from agentnn.settings import redact, toml_folder
 from agentnn.tracking.attachments import FileRecorder
 from agentnn.tracking.endings import Ending, watch
 from agentnn.tracking.mlflow_stack import MlflowStack
@@ -65,6 +65,12 @@ class _Patience:
 @cache
 def _patience_with(store: Path) -> _Patience:
     return _Patience()
+
+
+@cache
+def _tell_of_mlflow(uri: str) -> None:
+    """Say, once a store, that autologging has nowhere to go: MLflow writes to its own stores alone."""
+    _log.warning("what MLflow itself logs, autologging included, will not be in the runs: it can't write to %s", uri)
 
 
 class ActiveRun(FileRecorder):
@@ -254,6 +260,9 @@ class ActiveRun(FileRecorder):
             _log.warning("no sender could be reached: %s", error)
 
     def _enter_mlflow(self) -> None:
+        if toml_folder(self.settings.tracking_uri) is not None:
+            _tell_of_mlflow(self.settings.tracking_uri)
+            return
         try:
             _patience_with(self.folder.store.path).spend(self._wait_for_run_id)
             why = self._delivered.problem().message

@@ -83,6 +83,8 @@ class ProcessWatch:
                 self._noted, self._error_before = Ending(), _last_error()
                 self._watch_exits()
             self._open.append(close)
+            atexit.unregister(self._close_all)
+            atexit.register(self._close_all)  # anew, so that what the run uses, and what that has registered, ends later
             self._catch_signals()
 
     def remove(self, close: Callable[[Ending], None]) -> None:
@@ -100,7 +102,6 @@ class ProcessWatch:
         self._forget()
 
     def _watch_exits(self) -> None:
-        atexit.register(self._close_all)
         self._undo.callback(atexit.unregister, self._close_all)
         if _is_multiprocessing_worker():
             from multiprocessing.util import Finalize  # a worker that was forked leaves without atexit

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, UsageError
 from agentnn.tracking.journal.journal import JournalWriter, frame
-from agentnn.tracking.journal.keys import encode_key
 from agentnn.tracking.journal.process_identity import this_process
+from agentnn.values.keys import encode_key
 from agentnn.values.logged import flatten as flatten_params
 from agentnn.values.logged import metric_value, param_text, step_number
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from contextlib import suppress
@@ -16,12 +15,12 @@ from agentnn.settings import Settings
 from agentnn.stores.destination import check_destination, check_experiment
 from agentnn.tracking.active_run import ActiveRun
 from agentnn.tracking.journal.journal import read_journal
-from agentnn.tracking.journal.keys import encode_key
-from agentnn.tracking.journal.process_identity import ProcessIdentity, this_process
+from agentnn.tracking.journal.process_identity import ProcessIdentity, this_process, user_name
 from agentnn.tracking.journal.state import RunFolder, StoreFolder, new_uuid, read_json
 from agentnn.tracking.run_context import current_run, own_run, remember, remember_attached, run_in
 from agentnn.tracking.sending.delivered import Cursor
 from agentnn.tracking.sending.sender_control import ensure_sender, with_absolute_uris
+from agentnn.values.keys import encode_key
 from agentnn.values.logged import param_text
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ def open_run(
         given["mlflow.note.content"] = description
     name = name or f"run_{datetime.now().astimezone():%Y%m%d_%H%M%S}"
     source = sys.argv[0] if sys.argv else ""
-    start = {"name": name, "experiment": experiment, "tags": given, "user": _user(), "source": source}
+    start = {"name": name, "experiment": experiment, "tags": given, "user": user_name(), "source": source}
     return _begin(_new_run(name, settings, strict=strict, uuid=uuid), "start", {**start, **(facts or {})})
 
 
@@ -236,7 +235,7 @@ def _resume(run_id: str, settings: Settings, *, strict: bool) -> ActiveRun:
 def _resume_journal(folder: RunFolder, settings: Settings, *, strict: bool) -> ActiveRun | None:
     """Go on with a journal that is here; ``None`` when the sender has removed it just now, since all is delivered."""
     cursor = Cursor.read(folder)
-    if cursor.run_id and settings.tracking_uri.lower().startswith("sqlite"):  # where looking costs nothing
+    if cursor.run_id and settings.tracking_uri.lower().startswith(("sqlite", "toml:")):  # where looking costs nothing
         with suppress(StoreUnavailable):
             _find_in_store(cursor.run_id, settings)
     try:
@@ -267,7 +266,7 @@ def _find_in_store(run_id: str, settings: Settings) -> Run:
     if not found:
         raise NotFoundError(f"there is no run {run_id!r} to resume", hint="agentnn run list")
     if found[0].lifecycle_stage != "active":
-        raise ConflictError(f"the run {run_id} is deleted", hint=f"restore it: mlflow runs restore --run-id {run_id}")
+        raise ConflictError(f"the run {run_id} is deleted", hint=f"restore it: agentnn run restore {run_id}")
     return found[0]
 
 
@@ -288,10 +287,3 @@ def _journaled_params(folder: RunFolder) -> dict[str, str]:
         if record.body and record.body["kind"] == "params":
             found |= record.body["values"]
     return found
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return str(os.getuid())

@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnavailable
 from agentnn.query.runs import RunQuery
-from agentnn.settings import redact
 from agentnn.stores.artifacts import safe_path
+from agentnn.stores.run_writer import dataset_inputs
 from agentnn.transfer import archives
-from agentnn.transfer.identity import origin_of, original_fields, original_id, original_tags
+from agentnn.transfer.identity import (
+    origin_of,
+    original_fields,
+    original_id,
+    original_names,
+    original_tags,
+    store_words,
+)
 from agentnn.transfer.layout import (
     ARTIFACTS,
     MANIFEST,
@@ -143,7 +150,7 @@ class _Exporter:
         self._folder = folder
         self._written: list[FileEntry] = []
         self._parents: dict[str, str] = {}
-        self._uri = redact(settings.tracking_uri, settings.secrets.values())
+        self._uri = store_words(settings)
 
     def write(self, planned: _Planned) -> ExportedRun:
         """Write one run."""
@@ -168,7 +175,7 @@ class _Exporter:
 
     def _record(self, run: Run) -> RunRecord:
         experiment = self._store.find_experiment(experiment_id=run.experiment_id)
-        origin = origin_of(run, self._uri)
+        origin, named = origin_of(run, self._uri), original_names(run.tags)
         fields = {"name": run.name, "start_time": run.start_time, **original_fields(run)}
         return RunRecord(
             run_id=origin.run_id,
@@ -184,7 +191,7 @@ class _Exporter:
                 "tags": dict(sorted(experiment.tags.items())) if experiment is not None else {},
             },
             origin={"store": origin.store, "experiment_id": origin.experiment_id},
-            params=dict(sorted(run.params.items())),
+            params=dict(sorted((named(key), text) for key, text in run.params.items())),
             tags=original_tags(run.tags),
             datasets=self._datasets(run),
         )
@@ -200,15 +207,14 @@ class _Exporter:
     def _datasets(self, run: Run) -> list[dict[str, Any]]:
         if not run.datasets:
             return []
-        from agentnn.stores.mlflow_import import dataset_inputs  # loads MLflow, which most runs don't need
-
         return dataset_inputs(self._settings, run.run_id)
 
     def _metrics(self, run: Run, count: list[int]) -> Iterator[bytes]:
-        for key in sorted(run.metrics):
+        named = original_names(run.tags)
+        for name, key in sorted((named(key), key) for key in run.metrics):
             for point in ordered(self._store.metric_history(run.run_id, key)):
                 count[0] += 1
-                yield f"{metric_line(point)}\n".encode()
+                yield f"{metric_line(point._replace(key=name))}\n".encode()
 
     def _write_artifacts(self, run: Run, folder: str) -> None:
         files = self._store.run_files(run)

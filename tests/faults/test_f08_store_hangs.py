@@ -20,7 +20,7 @@ from faults.trainers import (
 from faulty_proxy import FaultyProxy
 from real_stores import end_senders
 
-from agentnn.stores.mlflow_writer import UUID_TAG
+from agentnn.stores.run_writer import UUID_TAG
 
 if TYPE_CHECKING:
     import socket

@@ -14,7 +14,8 @@ from agentnn import start_run
 from agentnn.errors import StoreUnavailable
 from agentnn.records import Metric
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_writer import UUID_TAG, MlflowWriter
+from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.run_writer import UUID_TAG
 from agentnn.tracking.sending.delivered import Cursor
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from real_stores import STORE_KINDS
 
 from agentnn import ModelManager, start_run
 from agentnn.errors import ConflictError
-from agentnn.tracking.journal.keys import decode_key, encode_key
 from agentnn.tracking.journal.state import StoreFolder
+from agentnn.values.keys import decode_key, encode_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_writer import UUID_TAG
+from agentnn.stores.run_writer import UUID_TAG
 from agentnn.tracking.journal.state import StoreFolder, read_json
 from agentnn.tracking.sending.sender_control import wake_sender, with_absolute_uris
 

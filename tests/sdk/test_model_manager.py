@@ -143,7 +143,7 @@ def test_many_params_and_metrics_are_recorded_without_loss(uri: str):
 
 
 def test_a_name_that_mlflow_does_not_take_is_kept_and_can_be_read_back(uri: str):
-    from agentnn.tracking.journal.keys import decode_key
+    from agentnn.values.keys import decode_key
 
     manager = ModelManager(uri)
     run = manager.get_run(manager.track_run("odd", {"bad*key\n": 1}, {"m": 1.0}))

@@ -1,7 +1,11 @@
 """What every store promises, held over each of them on the same data.
 
 A new store joins by a line in ``STORES`` and, where it keeps models, one in ``REGISTRIES``: a function that opens the
-MLflow database of this module. What is expected is worked out by hand, not asked of another store.
+MLflow database of this module, or what ``write_stores`` has put beside it. What is expected is worked out by hand, not
+asked of another store.
+
+What a store of TOML runs can't promise: where files lie, since a run's folder is where its artifacts are; a run without
+a start or a name, since such a run started when its file was written and is called by its id; and models.
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ import math
 import shutil
 import warnings
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +36,7 @@ from generated_stores import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toml_stores import write_toml_store
 
 from agentnn.errors import NotFoundError, UnsafeError
 from agentnn.query.evaluation import matches, natural_order, sorted_runs
@@ -41,17 +48,24 @@ from agentnn.settings import Settings
 from agentnn.stores.mlflow_client import MlflowClientRegistry, MlflowClientStore
 from agentnn.stores.sql import SqlStore
 from agentnn.stores.sql_registry import SqlRegistry
+from agentnn.stores.toml.store import TomlStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from agentnn.query.expressions import Expression
     from agentnn.stores.base import ModelRegistry, TrackingStore
 
+
+def toml_folder_beside(database: Path | str) -> Path:
+    """Where the TOML runs are that are those of a database."""
+    return Path(str(database).removeprefix("sqlite:///")).with_name("checkpoints")
+
+
 STORES: dict[str, Callable[[str], TrackingStore]] = {
     "sql": SqlStore,
     "mlflow_client": lambda uri: MlflowClientStore(uri, Settings(uri, registry_uri=uri)),
+    "toml": lambda uri: TomlStore(Settings(f"toml:{toml_folder_beside(uri)}")),
 }
 REGISTRIES: dict[str, Callable[[str], ModelRegistry]] = {
     "sql": SqlRegistry,
@@ -102,12 +116,18 @@ STORE = StoreSpec(EXPERIMENTS, RUNS)
 ALL_RUNS = STORE.expected_runs()
 
 
+def write_stores(database: Path, store: StoreSpec) -> None:
+    """Replace everything in an MLflow database, and in the folder of TOML runs beside it."""
+    write_store(database, store)
+    write_toml_store(toml_folder_beside(database), store)
+
+
 @pytest.fixture(scope="module")
 def contract_uri(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The database of the runs above."""
     database = tmp_path_factory.mktemp("contract") / "mlflow.db"
     shutil.copyfile(template_database, database)
-    write_store(database, STORE)
+    write_stores(database, STORE)
     return f"sqlite:///{database}"
 
 
@@ -122,12 +142,28 @@ def numbers(runs: Iterable[Run]) -> list[int]:
     return [int(run.run_id, 16) for run in runs]
 
 
-def in_scope(query: RunQuery) -> list[Run]:
+def artifacts_of(store: TrackingStore, experiment_id: object, run_id: str) -> str:
+    """Where a store keeps the artifacts of a run."""
+    place = f"{location_of(store)}/{experiment_id}/{run_id}"
+    return place if isinstance(store, TomlStore) else f"{place}/artifacts"
+
+
+def location_of(store: TrackingStore) -> str:
+    """The folder in which the folders of all experiments are."""
+    return str(store.base_dir) if isinstance(store, TomlStore) else "/nowhere"
+
+
+def kept_by(store: TrackingStore, runs: Iterable[Run]) -> list[Run]:
+    """Runs as a store must give them back: a store of TOML runs says where their files are, whatever was specified."""
+    return [replace(one, artifact_uri=artifacts_of(store, one.experiment_id, one.run_id)) for one in runs]
+
+
+def in_scope(query: RunQuery, store: TrackingStore | None = None) -> list[Run]:
     """The runs that a query is about, worked out from the specification, in the natural order."""
     deleted_experiments = {str(one.experiment_id) for one in EXPERIMENTS if one.lifecycle_stage == "deleted"}
     found = [
         run
-        for run in ALL_RUNS
+        for run in (ALL_RUNS if store is None else kept_by(store, ALL_RUNS))
         if query.view in ("all", run.lifecycle_stage)
         and (
             run.experiment_id in query.experiment_ids
@@ -162,7 +198,7 @@ class TestExperiments:
             "experiment_id": "1",
             "name": "alpha / β",
             "lifecycle_stage": "active",
-            "artifact_location": "/nowhere/1",
+            "artifact_location": f"{location_of(store)}/1",
             "creation_time": "2023-11-14T22:13:20.005Z",
             "last_update_time": "2023-11-14T22:13:20.005Z",
             "tags": {"team": "quant"},
@@ -191,21 +227,21 @@ class TestSearch:
     )
     def test_scope_and_view_and_order(self, store: TrackingStore, view: Any, experiment_ids: Any) -> None:
         query = RunQuery(experiment_ids, view=view)
-        assert same(store.search_runs(query)) == same(in_scope(query))
+        assert same(store.search_runs(query)) == same(in_scope(query, store))
 
     @pytest.mark.parametrize("experiment_ids", [("Default",), ("",), ("abc", "0"), ("9" * 30,), ("9" * 30, "0")])
     def test_an_id_that_no_experiment_can_have_finds_nothing(
         self, store: TrackingStore, experiment_ids: tuple[str, ...]
     ) -> None:
         query = RunQuery(experiment_ids)
-        assert numbers(store.search_runs(query)) == numbers(in_scope(query))
+        assert numbers(store.search_runs(query)) == numbers(in_scope(query, store))
 
     @pytest.mark.parametrize("limit", [0, 1, 2, 5, 9, 10, 1000])
     def test_a_limit_cuts_off_the_end(self, store: TrackingStore, limit: int) -> None:
-        everything = numbers(in_scope(RunQuery()))
+        everything = numbers(in_scope(RunQuery(), store))
         assert numbers(store.search_runs(RunQuery(limit=limit))) == everything[:limit]
         by_metric = (OrderBy(*parse_order("metrics.m DESC")),)
-        ordered = numbers(sorted_runs(in_scope(RunQuery()), by_metric))
+        ordered = numbers(sorted_runs(in_scope(RunQuery(), store), by_metric))
         assert numbers(store.search_runs(RunQuery(order_by=by_metric, limit=limit))) == ordered[:limit]
 
     @pytest.mark.parametrize(
@@ -257,9 +293,9 @@ class TestSearch:
         ],
     )
     def test_the_whole_filter_language(self, store: TrackingStore, filter_text: str, expected: list[int]) -> None:
-        query = RunQuery(filter=parse_filter(filter_text))
+        query = RunQuery(filter=parse_filter(filter_text.replace("/nowhere", location_of(store))))
         assert numbers(store.search_runs(query)) == expected
-        assert store.count_runs(query) == Counter(run.status for run in in_scope(query))
+        assert store.count_runs(query) == Counter(run.status for run in in_scope(query, store))
 
     @pytest.mark.parametrize(
         ("keys", "expected"),
@@ -283,7 +319,7 @@ class TestSearch:
         order = tuple(OrderBy(*parse_order(key)) for key in keys)
         found = list(store.search_runs(RunQuery(order_by=order)))
         assert numbers(found)[: len(expected)] == expected
-        assert numbers(found) == numbers(sorted_runs(in_scope(RunQuery()), order))
+        assert numbers(found) == numbers(sorted_runs(in_scope(RunQuery(), store), order))
 
     def test_counts_are_by_status_and_ignore_order_and_limit(self, store: TrackingStore) -> None:
         assert store.count_runs(RunQuery()) == {"FINISHED": 9, "RUNNING": 1, "FAILED": 1}
@@ -297,7 +333,7 @@ class TestSearch:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_generated_filters_find_what_they_mean(self, store: TrackingStore, expression: Expression) -> None:
         query = RunQuery(filter=expression, view="all")
-        assert numbers(store.search_runs(query)) == numbers(in_scope(query))
+        assert numbers(store.search_runs(query)) == numbers(in_scope(query, store))
 
 
 class TestFinding:
@@ -305,7 +341,7 @@ class TestFinding:
         wanted = [run_id(number) for number in (9, 1, 10, 6)]
         found = store.find_runs(wanted)
         assert numbers(found) == [9, 1, 10, 6]
-        by_id = {run.run_id: run for run in ALL_RUNS}
+        by_id = {run.run_id: run for run in kept_by(store, ALL_RUNS)}
         assert same(found) == same(by_id[one] for one in wanted)
 
     @pytest.mark.parametrize("unknown", ["no such run", "", "'", "0" * 31, run_id(1).upper() + "x", "a/b", "🚀"])
@@ -331,7 +367,7 @@ class TestFinding:
             "duration_s": 1.5,
             "user": "ana",
             "parent_run_id": None,
-            "artifact_uri": f"/nowhere/1/{run_id(1)}/artifacts",
+            "artifact_uri": artifacts_of(store, 1, run_id(1)),
             "metrics": {"m": 2.0, "loss": 0.25},
             "params": {"lr": "0.001", "opt": "adam", "q": "it's"},
             "tags": {RUN_NAME_TAG: "lstm", "team": "a"},
@@ -491,7 +527,7 @@ class TestBest:
 
     def test_the_winner_is_the_whole_run(self, store: TrackingStore) -> None:
         (winner, *_) = store.best_runs(BestQuery("m", aggregate="max")).candidates
-        assert same([winner.run]) == same(run for run in ALL_RUNS if run.run_id == run_id(1))
+        assert same([winner.run]) == same(run for run in kept_by(store, ALL_RUNS) if run.run_id == run_id(1))
 
     def test_a_limit_or_an_order_in_the_scope_means_nothing(self, store: TrackingStore) -> None:
         scope = RunQuery(limit=1, order_by=(OrderBy(*parse_order("metrics.m")),))
@@ -508,7 +544,13 @@ class TestArtifacts:
     @pytest.fixture
     def run(self, tmp_path: Path, database: Path, request: pytest.FixtureRequest) -> tuple[TrackingStore, Run]:
         """A store and its one run, which has two files and a folder."""
-        root = tmp_path / "files of it" / run_id(1) / "artifacts"
+        location = tmp_path / "files of it"
+        root = location / run_id(1) / "artifacts"
+        if request.param == "toml":
+            location = toml_folder_beside(database)
+            root = location / "0" / run_id(1)
+            write_toml_store(location, StoreSpec(runs=(RunSpec(run_id(1)),)))
+            (root / "origin.toml").touch()  # made elsewhere, or else its config.toml were among its artifacts
         (root / "plots").mkdir(parents=True)
         (root / "plots" / "loss é.txt").write_bytes(b"12345")
         (root / "b.json").write_text("{}")
@@ -518,7 +560,7 @@ class TestArtifacts:
             artifact_uri = str(root)  # type: ignore[assignment]
 
         write_store(database, StoreSpec(runs=(Located(run_id(1)),)))
-        execute(database, f"UPDATE experiments SET artifact_location = '{tmp_path / 'files of it'}'")
+        execute(database, f"UPDATE experiments SET artifact_location = '{location}'")
         store = STORES[request.param](f"sqlite:///{database}")
         return store, store.find_runs([run_id(1)])[0]
 
@@ -533,9 +575,9 @@ class TestArtifacts:
         assert store.list_artifacts(one, "plots") == [Artifact("plots/loss é.txt", is_dir=False, size=5)]
 
     @pytest.mark.parametrize("run", STORES, indirect=True)
-    def test_a_run_without_artifacts_has_none(self, run: tuple[TrackingStore, Run], tmp_path: Path) -> None:
+    def test_a_run_without_artifacts_has_none(self, run: tuple[TrackingStore, Run]) -> None:
         store, one = run
-        shutil.rmtree(tmp_path / "files of it")
+        shutil.rmtree(Path(str(one.artifact_uri)).parents[1])
         assert store.list_artifacts(one) == []
 
     @pytest.mark.parametrize("run", STORES, indirect=True)
@@ -682,26 +724,45 @@ def generated(template_database: Path, tmp_path_factory: pytest.TempPathFactory)
     return database
 
 
+def in_mlflows_tables(database: Path, spec: StoreSpec) -> tuple[TrackingStore, StoreSpec]:
+    """The store of what was specified, in an MLflow database."""
+    write_store(database, spec)
+    return SqlStore(f"sqlite:///{database}"), spec
+
+
+def in_an_index(database: Path, spec: StoreSpec) -> tuple[TrackingStore, StoreSpec]:
+    """The store of TOML runs that are specified so; each with a name and a start, which it has by nature."""
+    runs = tuple(replace(one, name=one.name or "run", start_time=one.start_time or NOON) for one in spec.runs)
+    whole = replace(spec, runs=runs)
+    write_toml_store(toml_folder_beside(database), whole)
+    return STORES["toml"](f"sqlite:///{database}"), whole
+
+
+TABLES = {"sql": in_mlflows_tables, "toml": in_an_index}
+"""The stores that answer from tables."""
+
+
 class TestGeneratedStores:
     """Filters and orders of the whole language over generated stores: what is pushed down to SQL means the same."""
 
-    @given(stores(max_runs=8, nulls=True), st.lists(expressions(8), min_size=1, max_size=8))
+    @pytest.mark.parametrize("name", TABLES)
+    @given(spec=stores(max_runs=8, nulls=True), filters=st.lists(expressions(8), min_size=1, max_size=8))
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     def test_a_filter_in_sql_is_the_filter_in_python(
-        self, generated: Path, store: StoreSpec, filters: list[Expression]
+        self, generated: Path, name: str, spec: StoreSpec, filters: list[Expression]
     ) -> None:
-        write_store(generated, store)
-        sql = SqlStore(f"sqlite:///{generated}")
+        sql, spec = TABLES[name](generated, spec)
         runs = list(sql.search_runs(RunQuery(view="all")))
-        assert same(runs) == same(sorted_runs(store.expected_runs()))
+        assert same(runs) == same(sorted_runs(kept_by(sql, spec.expected_runs())))
         for expression in filters:
             found = sql.search_runs(RunQuery(filter=expression, view="all"))
             expected = [run.run_id for run in runs if matches(expression, run)]
             assert [run.run_id for run in found] == expected, expression
 
+    @pytest.mark.parametrize("name", TABLES)
     @given(
-        stores(max_runs=10, nulls=True),
-        st.lists(
+        spec=stores(max_runs=10, nulls=True),
+        keys=st.lists(
             st.sampled_from(
                 ("params.lr", "params.`größe`", "tags.team", "metrics.loss", "run_name", "user", "end_time",
                  "start_time", "experiment_id", "artifact_uri", "status")
@@ -711,10 +772,9 @@ class TestGeneratedStores:
     )  # fmt: skip
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     def test_an_order_in_sql_is_the_order_in_python(
-        self, generated: Path, store: StoreSpec, keys: tuple[tuple[str, bool], ...]
+        self, generated: Path, name: str, spec: StoreSpec, keys: tuple[tuple[str, bool], ...]
     ) -> None:
-        write_store(generated, store)
-        sql = SqlStore(f"sqlite:///{generated}")
+        sql, _ = TABLES[name](generated, spec)
         order = tuple(OrderBy(parse_order(key)[0], ascending) for key, ascending in keys)
         runs = list(sql.search_runs(RunQuery(view="all")))
         found = sql.search_runs(RunQuery(order_by=order, view="all"))
@@ -725,14 +785,14 @@ class TestGeneratedStores:
     def test_one_number_in_two_spellings_is_a_tie(self, generated: Path, name: str, key: str) -> None:
         spellings = enumerate(("1", "1.0", "1e0", " 1 ", "+1"))
         runs = tuple(RunSpec(run_id(number), params={"p": text}, tags={"p": text}) for number, text in spellings)
-        write_store(generated, StoreSpec(runs=runs))
+        write_stores(generated, StoreSpec(runs=runs))
         store = STORES[name](f"sqlite:///{generated}")
         found = store.search_runs(RunQuery(order_by=(OrderBy(*parse_order(key)),)))
         assert numbers(found) == [0, 1, 2, 3, 4]
 
     @pytest.mark.parametrize("aggregate", AGGREGATES)
-    def test_both_stores_choose_the_same_best_among_80_runs(self, generated: Path, aggregate: Any) -> None:
-        write_store(generated, seeded_store(11, 80))
+    def test_all_stores_choose_the_same_best_among_80_runs(self, generated: Path, aggregate: Any) -> None:
+        write_stores(generated, seeded_store(11, 80))
         opened = [open_store(f"sqlite:///{generated}") for open_store in STORES.values()]
         for metric in METRICS[:1]:
             for mode in ("max", "min"):

@@ -257,7 +257,7 @@ def test_the_child_of_a_deleted_run_is_reported_with_the_command(store: Store):
     store.client.delete_run(parent)
     (finding,) = store.look(fix=True).findings
     assert (finding.check, finding.run_id, finding.is_fixable) == ("deleted-parent", child, False)
-    assert f"mlflow runs restore --run-id {parent}" in finding.repair
+    assert f"agentnn run restore {parent}" in finding.repair
 
 
 @given(st.dictionaries(st.integers(0, 12), st.integers(0, 12)))

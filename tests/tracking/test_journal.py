@@ -36,7 +36,7 @@ def points(path: Path) -> list[tuple[int, dict[str, float]]]:
 def test_every_value_is_read_back_bit_for_bit(batches: list[dict[str, float]]):
     from tempfile import TemporaryDirectory
 
-    from agentnn.tracking.journal.keys import encode_key
+    from agentnn.values.keys import encode_key
 
     with TemporaryDirectory() as folder:
         recorder = Recorder(Path(folder, "journal"), "run")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from agentnn.errors import UsageError
-from agentnn.tracking.journal.keys import LONGEST, decode_key, encode_key
+from agentnn.values.keys import LONGEST, decode_key, encode_key
 
 AWKWARD = st.text(st.sampled_from("/._x05FaA: -%é😀\ud800\0\n"), min_size=1, max_size=30)
 ANY = st.text(st.characters(), min_size=1, max_size=20)

@@ -17,14 +17,15 @@ META, WANDB = "_meta", "_wandb"
 _MOST_BYTES = 200
 """Of a folder's name: file systems take 255, and names of temporary files are longer than their targets'."""
 
+_DIGITS = 32
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f%]|^\.|^ | $")
 
 
 def directory_name(name: str) -> str:
     """The name of the folder that a project or a run of this name has; for most names, the name itself.
 
-    Whatever the name is, this is one part of a path, not hidden, and another one for every other name: what could lead
-    elsewhere is percent-encoded, and a long name ends in a digest of itself.
+    Whatever the name is, this is one part of a path, not hidden, none of our own files, and another one for every other
+    name: what could lead elsewhere is percent-encoded, and a long name ends in a digest of itself.
 
     Raises:
         UsageError: The name is empty, or no valid Unicode.
@@ -32,15 +33,13 @@ def directory_name(name: str) -> str:
     if not isinstance(name, str) or not name:
         raise UsageError(f"the name of a project or run must be text, not {name!r}", hint="give it a name")
     try:
-        encoded = _FORBIDDEN.sub(lambda found: _escape(found[0]), name)
+        encoded = _FORBIDDEN.sub(lambda found: quote(found[0], safe="").replace(".", "%2E"), name)
+        if encoded == PROJECT:
+            encoded = f"%{ord(name[0]):02X}{name[1:]}"
         size = len(encoded.encode())
     except UnicodeEncodeError:
         raise UsageError(f"the name {name!r} is not valid Unicode", hint="choose another name") from None
     if size <= _MOST_BYTES:
         return encoded
-    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return encoded.encode()[: _MOST_BYTES - 20].decode(errors="ignore") + f"%~{digest}"
-
-
-def _escape(character: str) -> str:
-    return f"%{ord(character):02X}" if character in ".~ " else quote(character, safe="")
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
+    return encoded.encode()[: _MOST_BYTES - _DIGITS].decode(errors="ignore") + f"%~{digest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import socket
@@ -55,6 +56,14 @@ def this_process() -> ProcessIdentity:
     """The identity of the process that asks."""
     pid = os.getpid()
     return ProcessIdentity(_host(), _boot(), pid, _start_of(pid))
+
+
+def user_name() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return str(os.getuid())
 
 
 @cache

@@ -30,18 +30,19 @@ import os
 import socket
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import StoreUnavailable
 from agentnn.settings import redact
+from agentnn.stores.state_folder import STATE_VARIABLE as STATE_VARIABLE
+from agentnn.stores.state_folder import make_private_folder as make_private_folder
+from agentnn.stores.state_folder import open_private as open_private
+from agentnn.stores.state_folder import state_directory as state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from agentnn.settings import Settings
-
-STATE_VARIABLE = "AGENTNN_STATE_DIR"
 
 
 class RunFolder:
@@ -119,38 +120,6 @@ def new_uuid() -> str:
     milliseconds = time.time_ns() // 1_000_000
     tail = int.from_bytes(os.urandom(10)) & ~(0xF << 76) & ~(0x3 << 62)
     return f"{milliseconds << 80 | 0x7 << 76 | 0x2 << 62 | tail:032x}"
-
-
-def state_directory() -> Path:
-    """The folder of all stores."""
-    named = os.environ.get(STATE_VARIABLE)
-    if named:
-        return Path(named).absolute()
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "agentnn"
-
-
-def make_private_folder(path: Path) -> None:
-    """Make a folder that only the user may enter, and those above it that are missing.
-
-    Raises:
-        StoreUnavailable: It can't be made.
-    """
-    try:
-        missing = [one for one in (path, *path.parents) if not one.is_dir()]
-        for one in reversed(missing):
-            with suppress(FileExistsError):
-                one.mkdir(mode=0o700)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"there is no place for the journal: {path}: {error.strerror}",
-            hint=f"make the folder, or set {STATE_VARIABLE} to one that you may write to",
-        ) from error
-
-
-def open_private(path: Path, flags: int) -> int:
-    """Open a file that only the user may read; a file descriptor."""
-    return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

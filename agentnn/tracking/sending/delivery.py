@@ -18,7 +18,7 @@ from agentnn.errors import (
     UsageError,
 )
 from agentnn.records import PARENT_TAG
-from agentnn.stores.mlflow_writer import UUID_TAG
+from agentnn.stores.run_writer import UUID_TAG
 from agentnn.tracking.endings import REASON_TAG
 from agentnn.tracking.journal.journal import read_journal
 from agentnn.tracking.journal.process_identity import ProcessIdentity
@@ -30,7 +30,7 @@ from agentnn.tracking.sending.value_delivery import REFUSALS, ValueDelivery
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentnn.stores.mlflow_writer import MlflowWriter
+    from agentnn.stores.run_writer import RunWriter
     from agentnn.tracking.journal.state import RunFolder
 
 NOT_FINITE_TAG = "agentnn.non_finite"
@@ -52,7 +52,7 @@ class RunDelivery:
         answered: How many requests the store has answered.
     """
 
-    def __init__(self, folder: RunFolder, writer: MlflowWriter) -> None:
+    def __init__(self, folder: RunFolder, writer: RunWriter) -> None:
         self.folder = folder
         self.cursor = Cursor.read(folder)
         self.cursor.problem = None  # a new sender tries again

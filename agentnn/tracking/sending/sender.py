@@ -27,7 +27,7 @@ from agentnn.tracking.sending.sender_control import take_lock
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from agentnn.stores.mlflow_writer import MlflowWriter
+    from agentnn.stores.run_writer import RunWriter
     from agentnn.tracking.sending.delivery import RunDelivery
 
 IDLE_S = 30.0
@@ -58,7 +58,7 @@ class Sender:
     def __init__(self, store: StoreFolder, settings: Settings) -> None:
         self.store = store
         self._settings = settings
-        self._writer: MlflowWriter | None = None
+        self._writer: RunWriter | None = None
         self._runs: dict[str, RunDelivery] = {}
         self._failed: dict[str, None] = {}
         self._sizes: dict[str, int] = {}
@@ -183,9 +183,9 @@ class Sender:
         from agentnn.tracking.sending.delivery import RunDelivery
 
         if self._writer is None:
-            from agentnn.stores.mlflow_writer import MlflowWriter
+            from agentnn.stores.run_writer import open_writer
 
-            self._writer = MlflowWriter(self._settings)
+            self._writer = open_writer(self._settings)
         found = {folder.uuid: folder for folder in self.store.runs()}
         for uuid in [uuid for uuid in self._runs if uuid not in found]:
             del self._runs[uuid]

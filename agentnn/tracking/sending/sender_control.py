@@ -166,9 +166,13 @@ def _absolute(uri: str) -> str:
     from pathlib import Path
     from urllib.parse import quote
 
+    from agentnn.settings import toml_folder
     from agentnn.stores.artifacts import local_folder
     from agentnn.stores.sqlite_file import sqlite_path
 
+    projects = toml_folder(uri)
+    if projects is not None:
+        return f"toml:{projects.resolve()}"
     scheme, separator, rest = uri.partition("://")
     if scheme.lower().startswith("sqlite"):
         _, question, options = rest.partition("?")

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentnn.errors import ConflictError, NotFoundError, UnsafeError, UsageError
-from agentnn.stores.mlflow_writer import LONGEST_PARAM, LONGEST_TAG
+from agentnn.stores.run_writer import LONGEST_PARAM, LONGEST_TAG
 from agentnn.tracking.sending.batches import Batch, halves, requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agentnn.records import Metric
-    from agentnn.stores.mlflow_writer import MlflowWriter
+    from agentnn.stores.run_writer import RunWriter
     from agentnn.tracking.sending.delivered import Cursor
 
 REFUSALS = (UsageError, ConflictError, NotFoundError, UnsafeError)
@@ -47,7 +47,7 @@ class ValueDelivery:
         unanswered: Whether this process sent a request and got no answer: it may still be carried out.
     """
 
-    def __init__(self, writer: MlflowWriter, cursor: Cursor, bury: Callable[[dict[str, Any], str], None]) -> None:
+    def __init__(self, writer: RunWriter, cursor: Cursor, bury: Callable[[dict[str, Any], str], None]) -> None:
         self.unsure = self.unanswered = False
         self._writer = writer
         self._cursor = cursor

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agentnn.records import iso_time
-from agentnn.stores.mlflow_writer import UUID_TAG
+from agentnn.stores.run_writer import UUID_TAG
 from agentnn.tracking.endings import REASON_TAG
 from agentnn.tracking.journal.process_identity import ProcessIdentity, this_process
 from agentnn.tracking.sending.delivery import HEARTBEAT_TAG, PROCESS_TAG
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from agentnn.records import Run
     from agentnn.stores.base import TrackingStore
-    from agentnn.stores.mlflow_writer import MlflowWriter
+    from agentnn.stores.run_writer import RunWriter
 
 STALE_MS = 180_000
 """A process that lives says so every minute."""
@@ -49,7 +49,7 @@ class DeadRuns:
     def __init__(
         self,
         store: TrackingStore,
-        open_writer: Callable[[], MlflowWriter],
+        open_writer: Callable[[], RunWriter],
         *,
         told: Collection[str] = (),
         dead_here: Iterable[str] = (),

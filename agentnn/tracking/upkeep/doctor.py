@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from agentnn.errors import AgentNNError, StoreUnavailable, UsageError
 from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import find_run
-from agentnn.settings import redact
+from agentnn.settings import redact, toml_folder
 from agentnn.stores.mlflow_client import check_before_writing
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.run_writer import open_writer
 from agentnn.stores.sqlite_file import schema_revision, sqlite_path
 from agentnn.tracking.journal.state import StoreFolder
 from agentnn.tracking.sending.delivered import Cursor
@@ -94,7 +94,7 @@ class _Doctor:
         self._uuids = {folder.uuid for text in named for folder in find_folders(self.folder, text)}
         self._told = {self._find(text) for text in named if not find_folders(self.folder, text)}
         self._dead_here: set[str] = set()
-        self._open_writer = cache(lambda: MlflowWriter(self._settings))
+        self._open_writer = cache(lambda: open_writer(self._settings))
 
     def look_at_journals(self) -> list[Finding]:
         """What is wrong with what waits on this machine, what was repaired of it first."""
@@ -147,7 +147,8 @@ class _Doctor:
             *survey.findings,
         ]
         yield from (one for one in found if not self._named or one.run_id in told)
-        yield from version_findings(self._registry(), store, self._settings, told if self._named else None)
+        if toml_folder(self._settings.registry_uri) is None:  # which keeps no models
+            yield from version_findings(self._registry(), store, self._settings, told if self._named else None)
 
     def _repaired(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """The findings, after the repair of those that can be repaired, where that is wanted."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agentnn.records import ModelVersion, Run
     from agentnn.settings import Settings
     from agentnn.stores.base import ModelRegistry, TrackingStore
-    from agentnn.stores.mlflow_writer import MlflowWriter
+    from agentnn.stores.run_writer import RunWriter
 
 FORMER_PARENT_TAG = "agentnn.former_parent"
 _TABLES_TAG = "mlflow.loggedArtifacts"
@@ -65,7 +65,7 @@ class Survey:
             found |= children
         return found
 
-    def orphans(self, open_writer: Callable[[], MlflowWriter], told: Collection[str]) -> Iterator[Finding]:
+    def orphans(self, open_writer: Callable[[], RunWriter], told: Collection[str]) -> Iterator[Finding]:
         """The active runs whose parent is missing or deleted, or nested in themselves.
 
         Args:
@@ -87,7 +87,7 @@ class Survey:
             elif parent not in self._stages:
                 yield _orphan(run, f"its parent {parent} is not in the store", open_writer, told)
             else:
-                repair = f"mlflow runs restore --run-id {parent}, or: mlflow runs delete --run-id {run.run_id}"
+                repair = f"agentnn run restore {parent}, or: agentnn run delete {run.run_id}"
                 yield Finding.of_run("deleted-parent", run, f"its parent {parent} is deleted", repair)
 
     def _look_at(self, run: Run) -> None:
@@ -151,7 +151,8 @@ def version_findings(
 
 def _suspicious(store: TrackingStore, settings: Settings) -> Expression | None:
     """A filter for the runs that may have something; none where the store would read all runs for it anyway."""
-    keys = store.field_keys("metric", RunQuery(view="all")) if settings.tracking_uri.startswith("sqlite") else ()
+    has_tables = settings.tracking_uri.startswith(("sqlite", "toml:"))
+    keys = store.field_keys("metric", RunQuery(view="all")) if has_tables else ()
     if not keys or len(keys) > _MOST_KEYS:
         return None
     tags = (PARENT_TAG, NOT_FINITE_TAG, _TABLES_TAG, _MODELS_TAG)
@@ -195,14 +196,14 @@ def _json_list(text: str | None) -> list[object]:
     return found if isinstance(found, list) else []
 
 
-def _orphan(run: Run, problem: str, open_writer: Callable[[], MlflowWriter], told: Collection[str]) -> Finding:
+def _orphan(run: Run, problem: str, open_writer: Callable[[], RunWriter], told: Collection[str]) -> Finding:
     if not is_ours(run) and run.run_id not in told:
         return Finding.of_run("orphan", run, problem, f"agentnn run doctor {run.run_id} --fix")
     action = partial(_take_out, run, open_writer)
     return Finding.of_run("orphan", run, problem, f"move the tag {PARENT_TAG} to {FORMER_PARENT_TAG}", action)
 
 
-def _take_out(run: Run, open_writer: Callable[[], MlflowWriter]) -> None:
+def _take_out(run: Run, open_writer: Callable[[], RunWriter]) -> None:
     open_writer().log_batch(run.run_id, tags={FORMER_PARENT_TAG: run.tags[PARENT_TAG]})
     open_writer().delete_tag(run.run_id, PARENT_TAG)
 
@@ -210,7 +211,7 @@ def _take_out(run: Run, open_writer: Callable[[], MlflowWriter]) -> None:
 def _run_problem(version: ModelVersion, runs: Mapping[str, Run], settings: Settings) -> tuple[str, str] | None:
     run = runs.get(version.run_id or "")
     if run is not None and run.lifecycle_stage == "deleted":
-        return f"its run {run.run_id} is deleted", f"mlflow runs restore --run-id {run.run_id}"
+        return f"its run {run.run_id} is deleted", f"agentnn run restore {run.run_id}"
     if run is None and settings.registry_uri == settings.tracking_uri:  # else it may be in another store
         return f"its run {version.run_id} is not in the store", "register the model again, from a run that is there"
     return None

@@ -39,6 +39,20 @@ def encode_key(key: str) -> str:
     return encoded
 
 
+def can_be_encoded(key: str) -> bool:
+    """Whether there is a name under which every store can keep this one."""
+    try:
+        encode_key(key)
+    except UsageError:
+        return False
+    return True
+
+
+def is_common(key: str) -> bool:
+    """Whether every store can keep a name as it is."""
+    return 0 < len(key) <= LONGEST and not _FOREIGN.search(key) and not _UNTIDY.search(key)
+
+
 def decode_key(stored: str) -> str:
     """The name that :func:`encode_key` was given."""
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), stored)

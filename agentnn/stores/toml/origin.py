@@ -1,0 +1,46 @@
+"""``origin.toml``: where a run was made that was brought here from another store.
+
+It holds what other stores keep as tags, so that ``config.toml`` can be the very file that it was where it was made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentnn.stores.run_writer import UNFINISHED_TAG
+from agentnn.stores.toml.documents import parse
+from agentnn.stores.toml.layout import ORIGIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_IMPORTED = "agentnn.imported_"
+_RENAMED = {"agentnn.imported_from": "store", UNFINISHED_TAG: "unfinished"}
+_BACK = {key: tag for tag, key in _RENAMED.items()}
+
+
+def is_of_origin(tag: str) -> bool:
+    """Whether a tag says where a run was made, and so stands in ``origin.toml``."""
+    return tag.startswith(_IMPORTED) or tag == UNFINISHED_TAG
+
+
+def origin_tags(folder: Path) -> dict[str, str]:
+    """What ``origin.toml`` says, as the tags that it stands for; none when the run was made here.
+
+    Whoever reads a run adds these to its tags. The file changes only together with ``config.toml``, and before it.
+
+    Raises:
+        CorruptDataError: It is no TOML.
+    """
+    path = folder / ORIGIN
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return {}
+    return {_BACK.get(key, _IMPORTED + key): str(value) for key, value in parse(data, path).items()}
+
+
+def origin_document(tags: Mapping[str, str]) -> dict[str, str]:
+    """The document that says these tags."""
+    return {_RENAMED.get(tag, tag.removeprefix(_IMPORTED)): text for tag, text in tags.items()}

@@ -1,0 +1,240 @@
+"""What is written straight to a database is what MLflow would have written: every table is compared, row by row."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentnn.errors import AgentNNError, ConflictError, NotFoundError, UsageError
+from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Metric
+from agentnn.settings import Settings
+from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.run_writer import open_writer
+from agentnn.stores.sql_writer import SqlWriter
+from agentnn.stores.sqlite_file import SchemaMismatch, StoreLocked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agentnn.stores.run_writer import RunWriter
+
+NOON = 1_700_000_000_000
+VALUES = st.sampled_from([0.0, -0.0, 1.0, 0.1, -3.5, 1e300, math.inf, -math.inf, math.nan])
+KEYS = st.sampled_from(["loss", "val/loss", "f1 score", "π"])
+POINTS = st.lists(
+    st.builds(Metric, KEYS, VALUES, st.sampled_from([0, 1, 2, -1, 2**62]), st.sampled_from([NOON, NOON + 1, 0])),
+    max_size=6,
+)
+TEXTS = st.sampled_from(["", "a", "1e-05", "🚀", "x" * 5999, "line\nbreak"])
+PARAMS = st.dictionaries(st.sampled_from(["lr", "model.layers", "note"]), TEXTS, max_size=2)
+TAGS = st.dictionaries(st.sampled_from(["team", RUN_NAME_TAG, PARENT_TAG, "mlflow.note.content"]), TEXTS, max_size=3)
+REQUESTS = st.one_of(
+    st.tuples(st.just("ensure_experiment"), st.sampled_from(["alpha", "Default", "0", "1", "beta / γ"])),
+    st.tuples(st.just("create_run"), st.integers(0, 1), st.sampled_from(["a run", "🚀"]), TAGS),
+    st.tuples(st.just("log_batch"), st.integers(0, 2), POINTS, PARAMS, TAGS),
+    st.tuples(st.just("terminate"), st.integers(0, 2), st.sampled_from(["FINISHED", "FAILED", "KILLED"])),
+    st.tuples(st.just("reopen"), st.integers(0, 2)),
+    st.tuples(st.just("delete_run"), st.integers(0, 2)),
+    st.tuples(st.just("delete_tag"), st.integers(0, 2), st.sampled_from(["team", "none"])),
+)
+
+
+class Player:
+    """Carries out requests in one store, and remembers which runs it has made.
+
+    Attributes:
+        first: The first run that requests can name; those of earlier sequences stay as they are.
+    """
+
+    def __init__(self, writer: RunWriter) -> None:
+        self.writer = writer
+        self.runs: list[str] = []
+        self.first = 0
+
+    def play(self, request: tuple[Any, ...]) -> object:
+        """What a request came to: an answer without ids, or that it was refused."""
+        try:
+            return self._play(*request)
+        except AgentNNError:
+            return "refused"
+
+    def _play(self, name: str, *arguments: Any) -> object:
+        if name == "ensure_experiment":
+            return self.writer.ensure_experiment(*arguments)
+        if name == "create_run":
+            experiment, run_name, tags = arguments
+            tags = {key: text for key, text in tags.items() if key != RUN_NAME_TAG}
+            self.runs.append(self.writer.create_run(str(experiment), run_name, NOON, {"mlflow.user": "ana", **tags}))
+            return len(self.runs)
+        made = self.runs[self.first :]
+        run_id = made[arguments[0]] if arguments[0] < len(made) else "0" * 32
+        extra = (NOON + 9,) if name == "terminate" else ()
+        return getattr(self.writer, name)(run_id, *arguments[1:], *extra)
+
+    def tables(self, database: Path) -> dict[str, list[tuple[Any, ...]]]:
+        """Every row, with the place of a run for its id, and no times of the clock."""
+        places = {run_id: str(number) for number, run_id in enumerate(self.runs)}
+        found = {}
+        with closing(sqlite3.connect(database)) as connection:
+            for table in ("experiments", "runs", "metrics", "latest_metrics", "params", "tags", "experiment_tags"):
+                cursor = connection.execute(f"SELECT * FROM {table}")
+                names = [one[0] for one in cursor.description]
+                rows = [_plain(dict(zip(names, row, strict=True)), places) for row in cursor]
+                found[table] = sorted(rows, key=repr)
+        return found
+
+
+def _plain(row: dict[str, Any], places: dict[str, str]) -> tuple[Any, ...]:
+    for moment in ("creation_time", "last_update_time", "deleted_time"):
+        if row.get(moment) is not None:
+            row[moment] = "some time"
+    return tuple(_without_ids(value, places) for value in row.values())
+
+
+def _without_ids(value: Any, places: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        for run_id, place in places.items():
+            value = value.replace(run_id, f"run {place}")
+    return value
+
+
+@pytest.fixture(scope="module")
+def two_stores(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Player]]:
+    """The same empty database twice: one that is written straight, one that MLflow writes."""
+    folder = tmp_path_factory.mktemp("two")
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, writer in (("ours", SqlWriter), ("mlflows", MlflowWriter)):
+            database = folder / f"{name}.db"
+            shutil.copyfile(template_database, database)
+            made.append((database, Player(writer(Settings(f"sqlite:///{database}")))))
+    return made
+
+
+@given(requests=st.lists(REQUESTS, min_size=1, max_size=12))
+@settings(max_examples=25)
+def test_any_requests_leave_what_mlflow_leaves(
+    two_stores: list[tuple[Path, Player]], requests: list[tuple[Any, ...]]
+) -> None:
+    (ours, us), (theirs, them) = two_stores
+    us.first = them.first = len(us.runs)
+    begin = [("ensure_experiment", "alpha"), ("create_run", 1, "first", {"team": "a"})]
+    for request in [*begin, *requests]:
+        assert us.play(request) == them.play(request), request
+    assert us.tables(ours) == them.tables(theirs)
+
+
+def test_what_was_written_is_read_back(two_stores: list[tuple[Path, Player]]) -> None:
+    for _, player in two_stores:
+        writer = player.writer
+        experiment_id = writer.ensure_experiment("alpha")
+        run_id = writer.create_run(experiment_id, "first", NOON, {"agentnn.run_uuid": "u-1"})
+        writer.log_batch(run_id, [Metric("m", 1.0, 3, NOON), Metric("m", math.nan, 4, NOON)], {"lr": "0.1"})
+        assert writer.experiment_of(run_id) == experiment_id
+        assert writer.params(run_id) == {"lr": "0.1"}
+        assert sorted((one.step, str(one.value)) for one in writer.history(run_id, "m")) == [(3, "1.0"), (4, "nan")]
+        assert writer.find_runs_by_uuid(experiment_id, "u-1") == [run_id]
+        assert writer.find_runs_by_uuid(experiment_id, "u-2") == []
+        with pytest.raises(NotFoundError):
+            writer.experiment_of("0" * 32)
+
+
+@pytest.fixture
+def writer(uri: str) -> SqlWriter:
+    """Writes straight to a database of this test's own."""
+    return SqlWriter(Settings(uri))
+
+
+@pytest.fixture
+def run_id(writer: SqlWriter) -> str:
+    """A run in it."""
+    return writer.create_run(writer.ensure_experiment("alpha"), "first", NOON, {})
+
+
+def test_a_request_is_carried_out_whole_or_not_at_all(writer: SqlWriter, run_id: str) -> None:
+    writer.log_batch(run_id, params={"lr": "0.1"})
+    with pytest.raises(ConflictError, match="'lr'"):
+        writer.log_batch(run_id, [Metric("m", 1.0, 0, NOON)], {"new": "1", "lr": "0.2"}, {"team": "b"})
+    assert writer.history(run_id, "m") == []
+    assert writer.params(run_id) == {"lr": "0.1"}
+
+
+def test_what_is_too_long_and_what_is_deleted_is_refused(writer: SqlWriter, run_id: str) -> None:
+    with pytest.raises(UsageError, match="6001 characters"):
+        writer.log_batch(run_id, params={"note": "x" * 6001})
+    with pytest.raises(UsageError, match="1 to 500"):
+        writer.ensure_experiment("x" * 501)
+    writer.delete_run(run_id)
+    for request in (lambda: writer.log_batch(run_id, tags={"a": "b"}), lambda: writer.terminate(run_id, "FAILED", 1)):
+        with pytest.raises(ConflictError, match="is deleted"):
+            request()
+
+
+def test_files_arrive_and_are_made_whole(writer: SqlWriter, run_id: str, tmp_path: Path) -> None:
+    source = tmp_path / "plot.png"
+    source.write_bytes(b"\x89PNG")
+    writer.put_file(run_id, source, "figures/plot.png")
+    [root] = {path.parent for path in tmp_path.rglob("figures")} or {tmp_path}
+    assert (root / "figures" / "plot.png").read_bytes() == b"\x89PNG"
+
+
+@pytest.fixture(autouse=True)
+def _artifacts_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The files of new experiments go below the working directory, as with MLflow."""
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+def test_a_locked_database_is_waited_for_and_then_said(uri: str, database: Path) -> None:
+    writer = SqlWriter(Settings(uri), lock_timeout_s=0.05)
+    with closing(sqlite3.connect(database)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreLocked):
+            writer.ensure_experiment("alpha")
+        other.execute("ROLLBACK")
+    assert writer.ensure_experiment("alpha") == "1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["ALTER TABLE runs ADD COLUMN colour TEXT", "ALTER TABLE tags RENAME COLUMN value TO text"],
+)
+def test_a_schema_that_is_not_known_is_left_to_mlflow(uri: str, database: Path, change: str) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(change)
+    with pytest.raises(SchemaMismatch):
+        SqlWriter(Settings(uri))
+
+
+def test_another_workspace_is_left_to_mlflow(uri: str) -> None:
+    with pytest.raises(SchemaMismatch):
+        SqlWriter(Settings(uri, workspace="other"))
+
+
+def test_the_door_opens_it_and_mlflow_stays_unloaded(uri: str) -> None:
+    program = (
+        "import sys; from agentnn.settings import Settings; from agentnn.stores.run_writer import open_writer\n"
+        f"writer = open_writer(Settings({uri!r}))\n"
+        "run = writer.create_run(writer.ensure_experiment('a'), 'b', 1, {})\n"
+        "writer.log_batch(run, params={'lr': '1'}); writer.terminate(run, 'FINISHED', 2)\n"
+        "print(type(writer).__name__, [one for one in ('mlflow', 'sqlalchemy', 'pandas') if one in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "SqlWriter []"
+
+
+def test_the_door_makes_a_database_where_there_is_none(tmp_path: Path) -> None:
+    database = tmp_path / "new.db"
+    writer = open_writer(Settings(f"sqlite:///{database}"))
+    assert writer.ensure_experiment("Default") == "0"
