@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from agentnn.errors import AgentNNError
 from agentnn.stores.toml.index_reading import Problem
-from agentnn.stores.toml.index_runs import metric_row, run_uuid
+from agentnn.stores.toml.index_rows import metric_row
 from agentnn.stores.toml.index_schema import HISTORY_INDEXES
+from agentnn.stores.toml.index_seen import run_uuid
 from agentnn.stores.toml.layout import CONFIG, HISTORY, METRICS
 from agentnn.stores.toml.store_histories import histories_of
 

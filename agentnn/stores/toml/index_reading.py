@@ -7,7 +7,6 @@ import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentnn.errors import AgentNNError
-from agentnn.stores.toml.documents import parse
 from agentnn.stores.toml.layout import CONFIG, METRICS
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ class Problem(NamedTuple):
 
 def read_runs(base_dir: Path, keys: Iterable[RunKey]) -> Iterator[RunDocuments | Problem]:
     """The documents of some runs, in their order; a run that is no longer there is left out."""
+    from agentnn.stores.toml.documents import parse  # not where nothing has changed
+
     for key in keys:
         path = f"{key.project}/{key.run}/{CONFIG}"
         try:

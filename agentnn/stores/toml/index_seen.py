@@ -23,6 +23,11 @@ class RunKey(NamedTuple):
     run: str
 
 
+def run_uuid(key: RunKey, shared: frozenset[str]) -> str:
+    """A run's id among all runs: the name of its folder, with the project's where another one has it too."""
+    return f"{key.project}/{key.run}" if key.run in shared else key.run
+
+
 class Change(NamedTuple):
     """What has changed since a view was brought up to date.
 
