@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentnn.errors import AgentNNError, AgentNNWarning
+    from agentnn.nn_models.dynamic_architecture import ArchitectureOptimizer
     from agentnn.query.comparison import Comparison
     from agentnn.query.selection import BestRun, Verdict
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
@@ -32,6 +33,7 @@ __all__ = [
     "ActiveRun",
     "AgentNNError",
     "AgentNNWarning",
+    "ArchitectureOptimizer",
     "Artifact",
     "BestRun",
     "Comparison",
@@ -59,6 +61,7 @@ __all__ = [
 
 _HOMES = {
     "agentnn.errors": ("AgentNNError", "AgentNNWarning"),
+    "agentnn.nn_models.dynamic_architecture": ("ArchitectureOptimizer",),
     "agentnn.query.comparison": ("Comparison",),
     "agentnn.query.selection": ("BestRun", "Verdict"),
     "agentnn.records": ("Artifact", "Experiment", "Metric", "ModelVersion", "RegisteredModel", "Run"),

@@ -176,7 +176,7 @@ def toml_folder(uri: str) -> Path | None:
 def _settled(uri: str, directory: Path) -> str:
     """A URI in the form that everything else asks for: a folder of TOML runs is ``toml:PATH``, however it was named."""
     folder = toml_folder(uri)
-    if folder is None and ":" not in uri and holds_toml_runs(directory / uri) and not holds_runs(directory / uri):
+    if folder is None and ":" not in uri and not holds_runs(directory / uri) and holds_toml_runs(directory / uri):
         folder = Path(uri)
     return uri if folder is None else f"toml:{folder}"
 
@@ -184,9 +184,15 @@ def _settled(uri: str, directory: Path) -> str:
 def holds_toml_runs(folder: Path) -> bool:
     """Whether a folder holds projects of TOML runs, ``PROJECT/RUN/config.toml``; the first that is found will do."""
     return any(
-        (project / "project.toml").is_file() or any((run / "config.toml").is_file() for run in _folders_in(project))
+        _is_file(project / "project.toml") or any(_is_file(run / "config.toml") for run in _folders_in(project))
         for project in _folders_in(folder)
     )
+
+
+def _is_file(path: Path) -> bool:
+    with suppress(OSError):  # the folder may be closed to us
+        return path.is_file()
+    return False
 
 
 def _folders_in(folder: Path) -> Iterator[Path]:
@@ -199,7 +205,7 @@ def holds_runs(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
             return any(entry.name.isdigit() and (folder / entry.name / "meta.yaml").exists() for entry in entries)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no path can hold a NUL
         return False
 
 

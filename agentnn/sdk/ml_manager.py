@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from agentnn.stores.toml.store_histories import histories_of
 from agentnn.tracking.capture.guard import warn
 from agentnn.tracking.endings import Ending
-from agentnn.tracking.local_run import LocalRun
-from agentnn.tracking.local_run_search import find_local_run
+from agentnn.tracking.local_run_search import load_local_run
 from agentnn.tracking.local_run_start import start_local_run
-from agentnn.tracking.wandb_links import dashboard_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from agentnn.records import Metric
-    from agentnn.stores.toml.index import Unreadable
+    from agentnn.stores.toml.scanning import Unreadable
+    from agentnn.tracking.local_run import LocalRun
 
 _MOST_NAMED = 10
 """Of the files that can't be read, in one warning."""
@@ -40,14 +39,20 @@ class MLRun:
     process that was forked, or was given it, adds to the same files, without wandb, and never ends it.
 
     Attributes:
+        run_id: The run's id: the name of its folder.
+        run_dir: Its folder; whatever else lies there belongs to the run.
         base_dir: The folder of all projects.
         project_name: The project, as it was named.
+        config: The config alone.
     """
 
-    def __init__(self, run: LocalRun, base_dir: Path) -> None:
+    def __init__(self, run: LocalRun, base_dir: str | Path) -> None:
         self._run = run
-        self.base_dir = base_dir
-        self.project_name = str(run.meta.get("project") or run.directory.project)
+        self.run_id = run.directory.run_id
+        self.run_dir = run.directory.path
+        self.base_dir = Path(base_dir)
+        self.project_name = run.project
+        self.config = run.config
 
     @classmethod
     def create(
@@ -67,7 +72,8 @@ class MLRun:
 
         Without wandb, and whatever becomes of it later, the run goes on in its files; that is said once.
         ``WANDB_MODE=offline`` needs no account, ``WANDB_MODE=disabled`` leaves wandb out. wandb prints nothing and does
-        not record standard output, unless ``WANDB_SILENT=false`` or ``WANDB_CONSOLE=auto`` say otherwise.
+        not record standard output, unless ``WANDB_SILENT=false`` or ``WANDB_CONSOLE=auto`` say otherwise. A run of
+        wandb's that is open already, and mirrors no other run, is the one that is used.
 
         Args:
             config: A mapping, a dataclass or an ``argparse.Namespace``; it is not changed.
@@ -85,10 +91,9 @@ class MLRun:
             UsageError: The config can't be written.
             StoreUnavailable: The folder can't be written to.
         """
-        folder = Path(base_dir)
         run = start_local_run(
             config,
-            folder,
+            Path(base_dir),
             project_name,
             entity,
             name=name,
@@ -97,7 +102,7 @@ class MLRun:
             parent_run_id=parent_run_id,
             wandb_options=wandb_options,
         )
-        return cls(run, folder)
+        return cls(run, base_dir)
 
     @classmethod
     def load(cls, run_id: str, base_dir: str | Path, project_name: str | None = None) -> MLRun:
@@ -115,23 +120,7 @@ class MLRun:
             CorruptDataError: One of its files is damaged; the message names it.
             StoreUnavailable: There is no such folder, or it can't be read.
         """
-        directory = find_local_run(Path(base_dir), run_id, project_name)
-        return cls(LocalRun(directory, directory.read_config(), directory.read_metrics()), Path(base_dir))
-
-    @property
-    def run_id(self) -> str:
-        """The run's id: the name of its folder."""
-        return self._run.directory.run_id
-
-    @property
-    def run_dir(self) -> Path:
-        """The run's folder; whatever else lies there belongs to the run."""
-        return self._run.folder
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The config alone."""
-        return self._run.config
+        return cls(load_local_run(Path(base_dir), run_id, project_name), base_dir)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -196,8 +185,7 @@ class MLRun:
             Such as ``https://wandb.ai/ENTITY/PROJECT/runs/ID``; empty when wandb does not have the run, or was offline
             and not told the entity.
         """
-        shown = self._run.shown
-        return str(shown.get("url") or dashboard_url(shown.get("entity"), shown.get("project"), shown.get("run_id")))
+        return self._run.url
 
     def __enter__(self) -> Self:
         return self
@@ -208,7 +196,7 @@ class MLRun:
         self._run.end_after(error)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MLRun.load, (self.run_id, self.base_dir.absolute(), self._run.directory.project)
+        return MLRun.load, (self.run_id, self.base_dir.absolute(), self.run_dir.parent.name)
 
     def __repr__(self) -> str:
         return f"MLRun({self.project_name}/{self.run_id}, {self.status})"
@@ -249,9 +237,7 @@ class MLProject:
 
         self.df, self.unreadable = load_frame(self.base_dir)
         if self.unreadable:
-            named = [one.problem for one in self.unreadable[:_MOST_NAMED]]
-            more = [f"and {len(self.unreadable) - _MOST_NAMED} more"] if len(self.unreadable) > _MOST_NAMED else []
-            warn(f"runs are left out: {'; '.join(named + more)}")
+            warn(f"runs are left out: {_named(self.unreadable)}")
 
     @overload
     def search(self, query_string: str, return_objects: Literal[False] = False) -> pd.DataFrame: ...
@@ -286,3 +272,8 @@ class MLProject:
 
     def __len__(self) -> int:
         return len(self.df)
+
+
+def _named(unreadable: tuple[Unreadable, ...]) -> str:
+    more = len(unreadable) - _MOST_NAMED
+    return "; ".join([one.problem for one in unreadable[:_MOST_NAMED]] + ([f"and {more} more"] if more > 0 else []))

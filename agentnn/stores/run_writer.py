@@ -122,12 +122,14 @@ class Limits(NamedTuple):
     Attributes:
         param, tag: Characters of a value; ``None`` for any number of them.
         points: Values of metrics in one request.
+        texts: Params or tags in one request.
         any_key: Whether any text may be the name of a param, a tag or a metric, and not only what MLflow takes.
     """
 
     param: int | None = LONGEST_PARAM
     tag: int | None = LONGEST_TAG
     points: int = 1000
+    texts: int = 100
     any_key: bool = False
 
 

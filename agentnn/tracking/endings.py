@@ -84,7 +84,9 @@ class ProcessWatch:
                 self._watch_exits()
             self._open.append(close)
             atexit.unregister(self._close_all)
-            atexit.register(self._close_all)  # anew, so that what the run uses, and what that has registered, ends later
+            atexit.register(
+                self._close_all
+            )  # anew, so that what the run uses, and what that has registered, ends later
             self._catch_signals()
 
     def remove(self, close: Callable[[Ending], None]) -> None:
@@ -155,6 +157,9 @@ class ProcessWatch:
         for close in reversed(self._open.copy()):
             with suppress(SystemExit, KeyboardInterrupt):  # a second signal cuts the waiting short, not the closing
                 close(ending)
+        if isinstance(error, KeyboardInterrupt):  # any text that was run since then has made CPython forget it
+            with suppress(KeyboardInterrupt):
+                exec("raise KeyboardInterrupt")  # so that the process still ends by SIGINT
 
 
 def _last_error() -> BaseException | None:

@@ -14,10 +14,10 @@ from agentnn.errors import AgentNNError, ConflictError, UsageError
 from agentnn.settings import redact
 from agentnn.stores.toml.layout import META, WANDB
 from agentnn.tracking.endings import REASON_TAG, Ending, watch
+from agentnn.tracking.wandb_links import dashboard_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from agentnn.stores.toml.run_directory import RunDirectory
     from agentnn.tracking.wandb_mirror import WandbMirror
@@ -65,9 +65,15 @@ class LocalRun:
         _all.add(self)
 
     @property
-    def folder(self) -> Path:
-        """Where its files lie."""
-        return self.directory.path
+    def project(self) -> str:
+        """The project, as it was named."""
+        return str(self.meta.get("project") or self.directory.project)
+
+    @property
+    def url(self) -> str:
+        """Where wandb shows the run, or will once it was synced; empty when that is not known."""
+        said = {key: value for key, value in self.shown.items() if isinstance(value, str)}
+        return said.get("url") or dashboard_url(said.get("entity"), said.get("project"), said.get("run_id"))
 
     @property
     def status(self) -> str:
@@ -100,7 +106,7 @@ class LocalRun:
 
         Raises:
             UsageError: No run can end so.
-            AgentNNError: The end could not be written.
+            AgentNNError: The end could not be written; it can be tried again.
         """
         if ending.status not in _ENDINGS:
             raise UsageError(f"a run can't end as {ending.status!r}", hint=f"one of {', '.join(_ENDINGS)}")
@@ -111,6 +117,9 @@ class LocalRun:
         watch.remove(self._close_at_exit)
         try:
             self.meta = _table(self.directory.change_config(lambda document: _end(document, ending)), META)
+        except BaseException:
+            self._ended = False
+            raise
         finally:
             if self.mirror is not None:
                 self.mirror.finish(_EXIT_CODES[ending.status], in_a_hurry=ending.status == "KILLED")
@@ -142,12 +151,10 @@ class LocalRun:
 
 
 def _end(document: dict[str, Any], ending: Ending) -> None:
-    meta = document.setdefault(META, {})
-    meta["status"] = ending.status
-    meta["ended_at"] = now()
+    meta = document[META] = {**_table(document, META), "status": ending.status, "ended_at": now()}
     meta.pop("process", None)  # it says who has to be alive while the run is RUNNING
     if ending.reason:
-        meta.setdefault("tags", {})[REASON_TAG] = redact(ending.reason)
+        meta["tags"] = {**_table(meta, "tags"), REASON_TAG: redact(ending.reason)}
 
 
 def now() -> datetime:

@@ -10,9 +10,20 @@ from agentnn.errors import NotFoundError
 from agentnn.stores.toml.layout import CONFIG, directory_name
 from agentnn.stores.toml.projects import is_name, project_folders
 from agentnn.stores.toml.run_directory import RunDirectory
+from agentnn.tracking.local_run import LocalRun
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def load_local_run(base_dir: Path, run_id: str, project: str | None = None) -> LocalRun:
+    """A run, as its files have it, in whichever project it is; see :func:`find_local_run`.
+
+    Raises:
+        CorruptDataError: One of its files is damaged; the message names it.
+    """
+    directory = find_local_run(base_dir, run_id, project)
+    return LocalRun(directory, directory.read_config(), directory.read_metrics())
 
 
 def find_local_run(base_dir: Path, run_id: str, project: str | None = None) -> RunDirectory:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -148,14 +150,29 @@ class WandbMirror:
 
 
 def let_go(wandb: ModuleType, timeout: float) -> None:
-    """End wandb in this process, which otherwise hangs or prints a traceback when the process ends."""
+    """End wandb in this process, which otherwise hangs or prints a traceback when the process ends.
+
+    Args:
+        wandb: wandb itself.
+        timeout: Seconds that it is waited for; wandb's own process is killed then. 0 leaves it be.
+    """
+    core = _core()
     calls = BoundedCalls("agentnn-wandb-end")
     ending = calls.start(lambda: wandb.teardown(exit_code=1))
     calls.stop()
     try:
         ending.exception(timeout)
     except TimeoutError:
-        return
+        if core is not None and timeout:
+            core.kill()  # it would stay, and with it whoever reads the output that it has inherited
+
+
+def _core() -> subprocess.Popen[bytes] | None:
+    """wandb's own process, where wandb keeps it; nothing public names it."""
+    place: Any = sys.modules.get("wandb.sdk.wandb_setup")
+    for name in ("_singleton", "_connection", "_proc", "_process"):
+        place = getattr(place, name, None)
+    return place if isinstance(place, subprocess.Popen) else None
 
 
 def tell(message: str) -> None:

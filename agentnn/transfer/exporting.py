@@ -211,8 +211,16 @@ class _Exporter:
 
     def _metrics(self, run: Run, count: list[int]) -> Iterator[bytes]:
         named = original_names(run.tags)
-        for name, key in sorted((named(key), key) for key in run.metrics):
-            for point in ordered(self._store.metric_history(run.run_id, key)):
+        names = {key: named(key) for key in run.metrics}
+        if names.keys() == set(names.values()):  # else they come in another order than that of their names
+            histories = ((one.key, one.points) for one in self._store.metric_histories([run]))
+        else:
+            histories = (
+                (name, self._store.metric_history(run.run_id, key))
+                for name, key in sorted((name, key) for key, name in names.items())
+            )
+        for name, points in histories:
+            for point in ordered(points):
                 count[0] += 1
                 yield f"{metric_line(point._replace(key=name))}\n".encode()
 

@@ -67,7 +67,8 @@ def origin_of(run: Run, store: str) -> Origin:
     """
     if UNFINISHED_TAG in run.tags:
         raise ConflictError(
-            f"the run {run.run_id} is imported only in part", hint="go on with it first: agentnn run import DIR|FILE"
+            f"the run {run.run_id} is imported only in part",
+            hint="go on with it first: the same agentnn run import again",
         )
     if FIRST_ID_TAG not in run.tags:
         return Origin(original_id(run), run.experiment_id, store)

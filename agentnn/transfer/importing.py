@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agentnn.transfer.layout import RunRecord
     from agentnn.transfer.verifying import Export
 
-_MOST_TEXTS, _MOST_CHARACTERS = 100, 200_000
+_MOST_CHARACTERS = 200_000
 """Of one request: MLflow takes a million bytes, and a character may become four, or six of JSON."""
 
 _LARGEST = 1.7976931348623157e308
@@ -161,9 +161,9 @@ class _Import:
 
     def _fill(self, record: RunRecord, made: StoredRun, keys: StoredKeys, *, is_new: bool) -> None:
         limits = self._writer.limits
-        for params in _batches(keys.of(_fitting(record, "param", record.params, limits.param))):
+        for params in _batches(keys.of(_fitting(record, "param", record.params, limits.param)), limits.texts):
             self._writer.log_batch(made.run_id, params=params)
-        for tags in _batches(_fitting(record, "tag", self._tags(record, made, keys), limits.tag)):
+        for tags in _batches(_fitting(record, "tag", self._tags(record, made, keys), limits.tag), limits.texts):
             self._writer.log_batch(made.run_id, tags=tags)
         for points in _chunks(self._points(record, made, keys, is_new=is_new), limits.points):
             self._writer.log_batch(made.run_id, points)
@@ -230,11 +230,11 @@ def _fitting(record: RunRecord, what: str, texts: Mapping[str, str], longest: in
     return {key: text[:longest] for key, text in texts.items()}
 
 
-def _batches(texts: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def _batches(texts: Mapping[str, str], most: int) -> Iterator[dict[str, str]]:
     batch: dict[str, str] = {}
     size = 0
     for key, text in texts.items():
-        if batch and (len(batch) == _MOST_TEXTS or size + len(text) > _MOST_CHARACTERS):
+        if batch and (len(batch) == most or size + len(text) > _MOST_CHARACTERS):
             yield batch
             batch, size = {}, 0
         batch[key] = text

@@ -601,7 +601,9 @@ def without_places(value: Any) -> Any:
         ("run", "best", "--metric", "loss", "--aggregate", "mean"),
         ("run", "compare", "ada-01", "bob-02"),
         ("run", "history", "ada-01", "--metric", "loss"),
+        ("run", "check", "ada-01", "--require", "loss < 1"),
         ("run", "artifacts", "ls", "ada-01"),
+        ("report", "compare", "ada-01", "bob-02", "-o", "both.md"),
     ],
     ids=" ".join,
 )
@@ -620,3 +622,20 @@ def test_a_piped_read_loads_nothing_heavy(arguments: Sequence[str], local: Path)
     assert status == "0", ran.stderr
     assert ran.stdout
     assert HEAVY.isdisjoint(modules)
+
+
+@pytest.mark.parametrize("words", ["run show ", "experiment show ", "run best -m "])
+def test_completion_loads_nothing_heavy(words: str, local: Path):
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr))\n"
+        "from agentnn.cli.app import main\n"
+        "sys.argv = ['agentnn']\n"
+        "main()\n"
+    )
+    line = f"agentnn {words}"
+    asked = {"_AGENTNN_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    env = environment({**asked, "MLFLOW_TRACKING_URI": "./checkpoints"})
+    ran = subprocess.run([sys.executable, "-c", code], cwd=local, env=env, capture_output=True, text=True, check=False)
+    assert ran.stdout.split()
+    assert HEAVY.isdisjoint(ran.stderr.split())

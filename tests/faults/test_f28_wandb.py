@@ -102,6 +102,14 @@ def at(step: int, what: str) -> str:
     return f"if (number, step) == (0, {step}): {what}"
 
 
+CORE_IS_GONE = """
+for _ in range(100):
+    if not os.path.exists(f"/proc/{core}"):
+        break
+    time.sleep(0.1)
+else:
+    sys.exit("wandb's process is still there")
+"""
 KILL = FIND_CORE + training(at(50, "os.kill(wandb_core(), signal.SIGKILL); time.sleep(0.2)"))
 REAL = {
     "absent": ("import sys\nsys.modules['wandb'] = None\n" + training(), {}, "pip install 'agentnn[wandb]'"),
@@ -117,10 +125,15 @@ REAL = {
     "stopped": (
         FIND_CORE
         + training(at(50, "core = wandb_core(); os.kill(core, signal.SIGSTOP)"), impatient=True)
-        + "\nos.kill(core, signal.SIGKILL)\n",
+        + CORE_IS_GONE,
         {},
         "did not end within",
     ),
+}
+LEAVE = "os.kill(os.getpid(), signal.SIGTERM)"
+TERMINATED = {
+    "terminated": FIND_CORE + training(at(50, LEAVE)),
+    "stopped-and-terminated": FIND_CORE + training(at(50, f"os.kill(wandb_core(), signal.SIGSTOP); {LEAVE}")),
 }
 FAKED = {
     "setup-error": "wandb could not start: RuntimeError: wandb's own trouble",
@@ -143,7 +156,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, End
     package = tmp_path_factory.mktemp("fake")
     (package / "wandb").mkdir()
     (package / "wandb" / "__init__.py").write_text(FAKE, encoding="utf-8")
-    scripts = dict(REAL)
+    scripts = REAL | {name: (code, {}, "") for name, code in TERMINATED.items()}
     for fault, told in FAKED.items():
         code = training(impatient=True, pause=0.02 if fault == "log-hangs" else 0)
         scripts[fault] = (code, {"FAULT": fault, "PYTHONPATH": str(package)}, told)
@@ -196,3 +209,12 @@ def test_the_next_run_has_a_wandb_again(name: str, ended: dict[str, tuple[Path, 
 
 def test_what_wandb_had_before_it_died_can_still_be_synced(ended: dict[str, tuple[Path, Ended]]):
     assert len(list(ended["killed"][0].glob("wandb/offline-run-*/*.wandb"))) == 2
+
+
+@pytest.mark.parametrize("name", TERMINATED)
+def test_a_signal_ends_the_process_whatever_wandb_does(name: str, ended: dict[str, tuple[Path, Ended]]):
+    folder, script = ended[name]
+    assert (script.code, script.seconds < 60) == (143, True)
+    assert [one["_meta"]["status"] for one in documents(folder, "config.toml")] == ["KILLED"]
+    assert documents(folder, "metrics.toml") == [{"loss": 0.02, "last": 49}]
+    assert len(script.stderr.splitlines()) == (1 if "stopped" in name else 0), script.stderr

@@ -110,6 +110,24 @@ def test_short_arrays_are_on_one_line():
     assert read_back(config) == config
 
 
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2024, 1, 2, 3, 4, 5, 678000, tzinfo=UTC), "2024-01-02T03:04:05.678Z"),
+        (datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC), "2024-01-02T03:04:05Z"),
+        (datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC), "2024-01-02T03:04:05.678901Z"),
+        (datetime(2024, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=-2))), "2024-01-02T03:04:00-02:00"),
+        (datetime(2024, 1, 2, 3, 4, 5), "2024-01-02T03:04:05"),  # noqa: DTZ001
+    ],
+)
+def test_times_are_those_of_rfc_3339(moment: datetime, text: str):
+    assert render({"at": moment, "all": [moment]}).decode() == f"at = {text}\nall = [{text}]\n"
+    assert read_back({"at": moment, "t": [{"a": "\n", "at": moment}]}) == {
+        "at": moment,
+        "t": [{"a": "\n", "at": moment}],
+    }
+
+
 def test_a_text_of_several_lines_stays_one():
     assert render({"notes": "one\ntwo"}).decode() == 'notes = """\none\ntwo"""\n'
 

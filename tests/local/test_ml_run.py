@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from wandb_scripts import Script
 
-from agentnn import MLRun
+from agentnn import MLRun, ModelManager
 from agentnn.errors import AgentNNError, ConflictError, CorruptDataError, NotFoundError, StoreUnavailable, UsageError
 from agentnn.tracking import local_run_start
 from agentnn.tracking.journal.process_identity import this_process
@@ -265,6 +265,18 @@ def test_a_run_can_not_end_in_any_way(run: MLRun):
     assert run.status == "RUNNING"
 
 
+def test_an_end_that_could_not_be_written_can_be_tried_again(run: MLRun):
+    good = (run.run_dir / "config.toml").read_text(encoding="utf-8")
+    (run.run_dir / "config.toml").write_text("no = = toml")
+    with pytest.raises(CorruptDataError, match="config.toml"):
+        run.finish()
+    assert run.status == "RUNNING"
+    (run.run_dir / "config.toml").write_text("# mine\n" + good)
+    run.finish()
+    assert written(run)["_meta"]["status"] == run.status == "FINISHED"
+    assert (run.run_dir / "config.toml").read_text(encoding="utf-8").startswith("# mine\n")
+
+
 @pytest.mark.parametrize(
     ("error", "status", "reason"),
     [
@@ -300,6 +312,7 @@ ENDINGS = {
     "error": ("1 / 0", 1, "FAILED"),
     "exit": ("sys.exit(3)", 3, "FAILED"),
     "well": ("sys.exit(0)", 0, "FINISHED"),
+    "interrupt": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -2, "KILLED"),
     "term": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", 143, "KILLED"),
     "kill": ("os.kill(os.getpid(), signal.SIGKILL); time.sleep(60)", -9, "RUNNING"),
 }
@@ -322,6 +335,8 @@ def test_a_run_that_nobody_finished_ends_as_its_process_does(base: Path, tmp_pat
     assert all(run.metrics == {"loss": 0.5} for run in runs.values())
     assert json.loads(runs["kill"].meta["process"])["pid"] == started["kill"].process.pid
     assert "ended_at" not in runs["kill"].meta
+    assert [finding.run_id for finding in ModelManager(f"toml:{base}").diagnose(fix=True).findings] == ["kill"]
+    assert MLRun.load("kill", base).status == "FAILED"
 
 
 # -- load

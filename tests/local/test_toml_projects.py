@@ -9,6 +9,7 @@ import pytest
 from agentnn.errors import CorruptDataError, StoreUnavailable
 from agentnn.records import Experiment
 from agentnn.settings import Settings
+from agentnn.stores.toml.layout import directory_name
 from agentnn.stores.toml.projects import is_name, read_project, read_projects
 from agentnn.stores.toml.store import TomlStore
 
@@ -32,6 +33,19 @@ def test_a_project_that_says_nothing_is_called_by_its_folder(tmp_path: Path):
     assert read_project(folder) == Experiment("α β", "α β", artifact_location=str(folder))
     (folder / "project.toml").touch()
     assert read_project(folder) == Experiment("α β", "α β", artifact_location=str(folder))
+
+
+@pytest.mark.parametrize("name", ["a/b", "100%", ".hidden", "été", "a%2Fb", "tab\t", "long" * 90])
+def test_a_folder_that_could_not_have_the_name_stands_for_it(tmp_path: Path, name: str):
+    folder = project(tmp_path, directory_name(name))
+    shown = folder.name if len(name) > 200 else name
+    assert read_project(folder) == Experiment(folder.name, shown, artifact_location=str(folder))
+    assert TomlStore(Settings(f"toml:{tmp_path}")).find_experiment(name=shown) is not None
+
+
+@pytest.mark.parametrize("folder_name", ["50%", "a%2fb", "%", "%zz", "%41", "a%FF"])
+def test_a_folder_that_stands_for_no_name_is_called_as_it_is(tmp_path: Path, folder_name: str):
+    assert read_project(project(tmp_path, folder_name)).name == folder_name
 
 
 def test_it_says_its_name_stage_times_and_tags(tmp_path: Path):

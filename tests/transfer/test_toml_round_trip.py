@@ -82,7 +82,7 @@ def documents(run: Path) -> tuple[bytes, bytes]:
 
 
 def test_every_run_is_the_same_after_three_stores(make_store: Callable[[str], str], tmp_path: Path):
-    chain = [make_store(kind) for kind in ("sqlite", "toml", "sqlite", "toml")]
+    chain = [make_store(kind) for kind in ("sqlite", "toml", "server", "toml")]
     made = fill(chain[0])
     moved(chain)
     first, *others = exports(chain, tmp_path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import AgentNNError, NotFoundError
 from agentnn.settings import toml_folder
 from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment, deleted_run
+from agentnn.stores.toml.origin import change_origin, is_of_origin, split_tags
 from agentnn.stores.toml.projects import read_project
 from agentnn.stores.toml.run_directory import RunDirectory
 from agentnn.stores.toml.run_meta import drop_tag, is_deleted, mark_deleted, put_tags
@@ -64,11 +65,15 @@ class TomlRunChanges:
         def change(run: Run, config: dict[str, Any]) -> None:
             if is_deleted(config):
                 raise deleted_run(run.run_id)
-            put_tags(config, tags)
+            put_tags(config, own)
             for key in remove:
                 drop_tag(config, key)
 
+        origin, own = split_tags(tags)
         self._for_each(runs, change, "tagged")
+        if origin or any(map(is_of_origin, remove)):
+            for run in runs:
+                change_origin(self._folder(run), lambda said: _change_tags(said, origin, remove))
 
     def _for_each(self, runs: Sequence[Run], change: Callable[[Run, dict[str, Any]], None], done_word: str) -> None:
         """Change the config of each run; a failure says how far that came."""
@@ -88,6 +93,12 @@ class TomlRunChanges:
                 f"the run {run.run_id} is not in the store any more", hint="agentnn run list --view all"
             )
         return place.folder
+
+
+def _change_tags(tags: dict[str, str], new: Mapping[str, str], remove: Sequence[str]) -> None:
+    tags.update(new)
+    for key in remove:
+        tags.pop(key, None)
 
 
 def _say_how_far(error: AgentNNError, missing: Sequence[str], total: int, done_word: str) -> None:

@@ -18,7 +18,7 @@ _MARK = b"\xef\xbb\xbf"
 _ESCAPE = re.compile(rb"\\[ex]")
 _TIME = re.compile(rb":(?<=[^0-9:+-][0-9]{2}:)[0-9]{2}(?!:)")
 _TABLE = re.compile(rb"""\{(?![ \t]*\})(?![^{}\n"'#]*[^{}\n"'#,\s][ \t]*\})""")
-_ZONED = re.compile(rb"[0-9](?:[Zz]|[+-][0-9]{2}:[0-9]{2})")
+_ZONED = re.compile(rb":[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})")
 _DEEP = re.compile(r"""(?:(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){300}""")
 
 

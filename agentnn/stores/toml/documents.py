@@ -62,7 +62,7 @@ def render(mapping: Mapping[Any, Any], before: bytes = b"") -> bytes:
     """
     import tomli_w
 
-    from agentnn.stores.toml.document_arrays import short_arrays
+    from agentnn.stores.toml.document_style import styled
     from agentnn.stores.toml.document_values import plain_document
 
     table, nones, has_crlf = plain_document(mapping)
@@ -71,7 +71,7 @@ def render(mapping: Mapping[Any, Any], before: bytes = b"") -> bytes:
         table[NONE] = nones
     kept = rewrite(before, table) if has_comments(before) else None
     # In a text of several lines tomli_w would write line ends of Windows as those of Unix.
-    return kept or tomli_w.dumps(short_arrays(table), multiline_strings=not has_crlf).encode("utf-8")
+    return kept or tomli_w.dumps(styled(table), multiline_strings=not has_crlf).encode("utf-8")
 
 
 def plain(mapping: Mapping[Any, Any]) -> dict[str, Any]:

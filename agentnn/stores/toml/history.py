@@ -31,12 +31,10 @@ class Line(NamedTuple):
     """A whole line of a history.
 
     Attributes:
-        number: Which line it is, of those that were read.
         start, end: Where it lies in the file, in bytes.
         points: Its values.
     """
 
-    number: int
     start: int
     end: int
     points: list[Metric]
@@ -47,10 +45,10 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
 
     Args:
         path: The file; one that is not there has no lines.
-        offset: Where to begin, the end of a line.
+        offset: Where to begin, the end of a line; its lines are counted from there.
 
     Raises:
-        CorruptDataError: A line is none of ours.
+        CorruptDataError: A line is none of ours; the message names it.
         StoreUnavailable: The file can't be read.
     """
     data = _read(path, offset)
@@ -66,11 +64,10 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             if feed < 0:
                 return
-            place = f"line {number}" if offset == 0 else f"the line at byte {offset + start}"
             raise CorruptDataError(
-                f"{path} is damaged: {place} is no record of metrics", hint="mend the line, or take it out"
+                f"{path} is damaged: line {number} is no record of metrics", hint="mend the line, or take it out"
             ) from error
-        yield Line(number, offset + start, offset + end, points)
+        yield Line(offset + start, offset + end, points)
         start = end
 
 
@@ -88,7 +85,7 @@ def lines_of(points: Iterable[Metric]) -> bytes:
     return "".join(lines).encode("ascii")
 
 
-def append(path: Path, lines: bytes, end: int, *, sync: bool = False) -> int:
+def append(path: Path, lines: bytes, end: int, *, sync: bool = False) -> tuple[int, int]:
     """Add lines after the last whole one; the folder must be locked.
 
     Args:
@@ -98,7 +95,7 @@ def append(path: Path, lines: bytes, end: int, *, sync: bool = False) -> int:
         sync: Have the disk hold them before this returns.
 
     Returns:
-        The end of the lines.
+        The end of the lines, and the inode of the file.
 
     Raises:
         StoreUnavailable: They can't be written; then none of them is.
@@ -114,6 +111,7 @@ def append(path: Path, lines: bytes, end: int, *, sync: bool = False) -> int:
                 write_all(descriptor, lines)
                 if sync:
                     os.fsync(descriptor)
+                return end + len(lines), os.fstat(descriptor).st_ino
             except BaseException:
                 os.ftruncate(descriptor, end)
                 raise
@@ -121,7 +119,6 @@ def append(path: Path, lines: bytes, end: int, *, sync: bool = False) -> int:
             os.close(descriptor)
     except OSError as error:
         raise unwritable(path, error) from error
-    return end + len(lines)
 
 
 def cut(path: Path, end: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from agentnn.stores.run_writer import FIRST_ID_TAG, Limits, StoredRun
 from agentnn.stores.toml.documents import render
 from agentnn.stores.toml.importer_documents import take_up_documents
 from agentnn.stores.toml.layout import CONFIG, META, ORIGIN, directory_name
-from agentnn.stores.toml.origin import is_of_origin, origin_document, origin_tags
+from agentnn.stores.toml.origin import change_origin, is_of_origin, origin_document, origin_tags, split_tags
 from agentnn.stores.toml.project_changes import add_tags, find_project, make_project
 from agentnn.stores.toml.projects import is_name, project_folders
 from agentnn.stores.toml.replacing import locked, make_private_folders, replace_file
@@ -24,7 +23,7 @@ from agentnn.stores.toml.store_runs import find_place, read_run
 from agentnn.stores.toml.writer import TomlWriter, deleted_project, id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agentnn.records import Metric
     from agentnn.settings import Settings
@@ -37,7 +36,7 @@ _CONTEXT = "mlflow.data.context"
 class TomlImporter(TomlWriter):
     """Writes past runs to a folder of projects; see :class:`~agentnn.stores.run_writer.RunImporter`."""
 
-    limits = Limits(param=None, tag=None, points=20_000, any_key=True)
+    limits = Limits(param=None, tag=None, points=20_000, texts=20_000, any_key=True)
 
     def runs_with_tag(self, key: str) -> Iterator[StoredRun]:
         """See :class:`~agentnn.stores.run_writer.RunImporter`."""
@@ -60,7 +59,7 @@ class TomlImporter(TomlWriter):
 
         ``origin.toml`` comes first: before there is a ``config.toml`` nobody takes the folder for a run.
         """
-        origin, own = _split(tags)
+        origin, own = split_tags(tags)
         run_id = self._free_id(tags.get(FIRST_ID_TAG, ""), experiment_id)
         folder = self._base / experiment_id / run_id
         make_private_folders(folder)
@@ -77,15 +76,15 @@ class TomlImporter(TomlWriter):
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """See :class:`~agentnn.stores.run_writer.RunWriter`."""
-        origin, own = _split(tags or {})
+        origin, own = split_tags(tags or {})
         if origin:
-            _change_origin(self._run(run_id), lambda said: said.update(origin))
+            change_origin(self._run(run_id).path, lambda said: said.update(origin))
         super().log_batch(run_id, points, params, own)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         if is_of_origin(key):
-            _change_origin(self._run(run_id), lambda said: said.pop(key, None))
+            change_origin(self._run(run_id).path, lambda said: said.pop(key, None))
         else:
             super().delete_tag(run_id, key)
 
@@ -150,22 +149,6 @@ def dataset_inputs(settings: Settings, run_id: str) -> list[dict[str, Any]]:
 def _stored(place: RunPlace) -> StoredRun | None:
     run = read_run(place)
     return None if run is None else StoredRun(run.run_id, run.name, run.experiment, run.start_time, run.tags)
-
-
-def _split(tags: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The tags that say where a run was made, and all others."""
-    origin = {key: text for key, text in tags.items() if is_of_origin(key)}
-    return origin, {key: text for key, text in tags.items() if key not in origin}
-
-
-def _change_origin(run: RunDirectory, change: Callable[[dict[str, str]], Any]) -> None:
-    """Change ``origin.toml``, and give ``config.toml`` a new time, by which a reader sees that something changed."""
-    path = run.path / ORIGIN
-    with locked(run.path):
-        tags = origin_tags(run.path)
-        change(tags)
-        replace_file(path, render(origin_document(tags)))
-        os.utime(run.path / CONFIG)
 
 
 def _entries(meta: Mapping[str, Any]) -> list[dict[str, Any]]:

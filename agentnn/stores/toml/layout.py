@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from urllib.parse import quote
 
@@ -41,5 +40,7 @@ def directory_name(name: str) -> str:
         raise UsageError(f"the name {name!r} is not valid Unicode", hint="choose another name") from None
     if size <= _MOST_BYTES:
         return encoded
+    import hashlib  # few names are so long, and a read should not wait for it
+
     digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
     return encoded.encode()[: _MOST_BYTES - _DIGITS].decode(errors="ignore") + f"%~{digest}"

@@ -5,14 +5,16 @@ It holds what other stores keep as tags, so that ``config.toml`` can be the very
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from agentnn.stores.run_writer import UNFINISHED_TAG
-from agentnn.stores.toml.documents import parse
-from agentnn.stores.toml.layout import ORIGIN
+from agentnn.stores.toml.documents import parse, render
+from agentnn.stores.toml.layout import CONFIG, ORIGIN
+from agentnn.stores.toml.replacing import locked, replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _IMPORTED = "agentnn.imported_"
@@ -44,3 +46,27 @@ def origin_tags(folder: Path) -> dict[str, str]:
 def origin_document(tags: Mapping[str, str]) -> dict[str, str]:
     """The document that says these tags."""
     return {_RENAMED.get(tag, tag.removeprefix(_IMPORTED)): text for tag, text in tags.items()}
+
+
+def split_tags(tags: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The tags that say where a run was made, and all others."""
+    origin = {key: text for key, text in tags.items() if is_of_origin(key)}
+    return origin, {key: text for key, text in tags.items() if key not in origin}
+
+
+def change_origin(folder: Path, change: Callable[[dict[str, str]], object]) -> None:
+    """Change ``origin.toml``, and give ``config.toml`` a new time, by which a reader sees that something changed.
+
+    Args:
+        folder: The run's folder.
+        change: Is given the tags that it stands for, and changes them.
+
+    Raises:
+        CorruptDataError: It is no TOML.
+        StoreUnavailable: It can't be written.
+    """
+    with locked(folder):
+        tags = origin_tags(folder)
+        change(tags)
+        replace_file(folder / ORIGIN, render(origin_document(tags)))
+        os.utime(folder / CONFIG)

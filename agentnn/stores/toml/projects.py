@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 from agentnn.errors import CorruptDataError, StoreUnavailable
 from agentnn.records import Experiment
-from agentnn.stores.toml.layout import PROJECT
+from agentnn.stores.toml.layout import PROJECT, directory_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,7 @@ def read_project(folder: Path) -> Experiment:
     said = parse(data, folder / PROJECT)
     name, tags = said.get("name"), said.get("tags")
     return _unsaid(folder)._replace(
-        name=name if isinstance(name, str) and name else folder.name,
+        name=name if isinstance(name, str) and name else _shown(folder.name),
         lifecycle_stage="deleted" if said.get("lifecycle_stage") == "deleted" else "active",
         creation_time=milliseconds_of(said.get("created_at")),
         last_update_time=milliseconds_of(said.get("updated_at")),
@@ -102,4 +103,10 @@ def no_such_store(base_dir: Path) -> StoreUnavailable:
 
 
 def _unsaid(folder: Path) -> Experiment:
-    return Experiment(folder.name, folder.name, artifact_location=str(folder))
+    return Experiment(folder.name, _shown(folder.name), artifact_location=str(folder))
+
+
+def _shown(folder_name: str) -> str:
+    """The name that a project's folder was made for; for most folders, their own."""
+    name = unquote(folder_name)
+    return name if name and directory_name(name) == folder_name else folder_name

@@ -18,7 +18,7 @@ from agentnn.stores.toml.layout import CONFIG, HISTORY, directory_name
 from agentnn.stores.toml.replacing import locked, make_private_folders, replace_file, sync_folder, unwritable
 from agentnn.stores.toml.run_documents import float_of
 from agentnn.stores.toml.run_values import RunValues
-from agentnn.values.logged import step_number
+from agentnn.values.logged import metric_value, step_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -188,7 +188,7 @@ class RunDirectory:
         if len({leaf.name for leaf in given}) < len(given):
             raise UsageError("two metrics have the same name once nested keys are joined", hint="rename one of them")
         at = None if step is None else step_number(step)
-        when = time.time_ns() // 1_000_000 if timestamp is None else step_number(timestamp)
+        when = time.time_ns() // 1_000_000 if timestamp is None else _milliseconds(timestamp)
 
         def points_of(latest: Mapping[str, Metric]) -> Iterator[Metric]:
             for leaf in given:
@@ -202,6 +202,9 @@ class RunDirectory:
     def add_points(self, points: Sequence[Metric]) -> dict[str, Any]:
         """Add values of any steps to the history, and bring ``metrics.toml`` up to date; one write for all of them.
 
+        Args:
+            points: The values, in the order in which the history is to have them.
+
         Returns:
             All final values, as they were written.
 
@@ -209,8 +212,12 @@ class RunDirectory:
             UsageError, CorruptDataError, StoreUnavailable: See :meth:`add_metrics`.
         """
         plain({point.key: None for point in points})
+        checked = [
+            Metric(key, metric_value(key, value), step_number(step), _milliseconds(when))
+            for key, value, step, when in points
+        ]
         with self._locked() as descriptor:
-            return self._values.add(descriptor, (), lambda latest: points)
+            return self._values.add(descriptor, (), lambda latest: checked)
 
     def sync(self) -> None:
         """Have the disk hold everything that was logged, so that not even a power failure undoes it.
@@ -238,6 +245,15 @@ class RunDirectory:
         with locked(self.path, sweep=not self._swept) as descriptor:
             self._swept = True
             yield descriptor
+
+
+def _milliseconds(timestamp: Any) -> int:
+    try:
+        return step_number(timestamp)
+    except UsageError:
+        raise UsageError(
+            f"the timestamp {timestamp!r} is no time in milliseconds", hint="int(time.time() * 1000)"
+        ) from None
 
 
 def _make_whole(path: Path, files: Mapping[str, bytes]) -> None:

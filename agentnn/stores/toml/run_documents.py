@@ -7,6 +7,7 @@ Whoever wrote the files, nothing in them stops a reader: what is of the wrong ty
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,8 +34,8 @@ CONTEXT_TAG = "mlflow.data.context"
 WANDB_TAG = "wandb."
 METRICS_TAG = "metrics."
 
-_NUMBERS = frozenset((int, str, bool))
-_TO_JSON = json.JSONEncoder(ensure_ascii=False).encode
+_SIMPLE = frozenset((float, int, str, bool))
+_TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -196,8 +197,9 @@ def _shown(value: Any) -> str:
         return text
     if kind is float or kind is int or kind is bool:
         return str(value)
-    if kind is list and _NUMBERS.issuperset(map(type, value)):
-        return _TO_JSON(value)
+    if kind is list and _SIMPLE.issuperset(map(type, value)):
+        with suppress(ValueError):  # it holds NaN or an infinity
+            return _TO_JSON(value)
     return param_text(value)
 
 

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentnn.errors import StoreUnavailable
+from agentnn.errors import CorruptDataError, StoreUnavailable
 from agentnn.stores.toml import history
 from agentnn.stores.toml.document_comments import has_comments
 from agentnn.stores.toml.documents import parse, render
@@ -38,7 +38,8 @@ class _Known(NamedTuple):
         status: The status of ``metrics.toml``.
         document: What it holds.
         commented: Its text, if it has comments.
-        end: The end of the last whole line of the history.
+        history: The inode of the history.
+        end: The end of its last whole line.
         latest: The greatest point of each metric in it.
     """
 
@@ -46,6 +47,7 @@ class _Known(NamedTuple):
     status: tuple[int, ...]
     document: dict[str, Any]
     commented: bytes
+    history: int
     end: int
     latest: dict[str, Metric]
 
@@ -71,7 +73,7 @@ class RunValues:
         done = Notes.read_from(self._folder).done
         if done is not None and size > done:
             latest: dict[str, Metric] = {}
-            unfinished = _take_in(latest, history.read_lines(self._history), done)
+            _, unfinished = _read_on(self._history, 0, latest, done)
             _put_latest(document, unfinished, latest)
         return document
 
@@ -127,28 +129,32 @@ class RunValues:
             document, commented = self._parsed()
         else:
             document, commented = known.document, known.commented
-        size = (_status(self._history) or (0,))[0]
-        end, latest = (known.end, known.latest) if known is not None and known.end <= size else (0, {})
+        size, _, inode = _status(self._history) or (0, 0, 0)
+        end, latest = 0, {}
+        if known is not None and known.history == inode and known.end <= size:
+            end, latest = known.end, known.latest
         unfinished: dict[str, bool] = {}
         if size > end:
             done = size if notes.done is None else notes.done
-            lines = list(history.read_lines(self._history, end))
-            unfinished = _take_in(latest, lines, done)
-            end = lines[-1].end if lines else end
+            try:
+                end, unfinished = _read_on(self._history, end, latest, done)
+            except CorruptDataError:  # it is, or somebody has changed what came before
+                latest = {}
+                end, unfinished = _read_on(self._history, 0, latest, done)
             _put_latest(document, unfinished, latest)
-        self._known = _Known(notes.writer, status, document, commented, end, latest)
+        self._known = _Known(notes.writer, status, document, commented, inode, end, latest)
         return self._known, bool(unfinished)
 
     def _write(self, descriptor: int, known: _Known, before: Notes, lines: bytes) -> _Known:
         data = render(known.document, known.commented)
         now = time.monotonic()
         sync = now - self._synced_at >= SYNC_S
-        notes = Notes.by_this_writer(known.end if before.done is None else before.done)
+        notes = Notes.by_this_writer(known.end if before.done is None else min(before.done, known.end))
         notes.write(descriptor, self._folder)
-        end = known.end
+        end, inode = known.end, known.history
         try:
             if lines:
-                end = history.append(self._history, lines, end, sync=sync)
+                end, inode = history.append(self._history, lines, end, sync=sync)
             status = replace_file(self._metrics, data, sync=sync)
         except BaseException:
             if lines:
@@ -159,7 +165,7 @@ class RunValues:
         if end != notes.done:
             notes._replace(done=end).write(descriptor, self._folder)
         commented = data if has_comments(data) else b""
-        return _Known(notes.writer, _numbers(status), known.document, commented, end, known.latest)
+        return _Known(notes.writer, _numbers(status), known.document, commented, inode, end, known.latest)
 
     def _parsed(self) -> tuple[dict[str, Any], bytes]:
         try:
@@ -171,14 +177,19 @@ class RunValues:
         return parse(data, self._metrics), data if has_comments(data) else b""
 
 
-def _take_in(latest: dict[str, Metric], lines: Iterable[history.Line], done: int) -> dict[str, bool]:
-    """Note the greatest points; gives the metrics of the lines that are not among the final values yet."""
+def _read_on(path: Path, end: int, latest: dict[str, Metric], done: int) -> tuple[int, dict[str, bool]]:
+    """Read a history from the end of a line on, and note the greatest points.
+
+    Returns:
+        The end of the last whole line, and the metrics of the lines that are not among the final values yet.
+    """
     unfinished: dict[str, bool] = {}
-    for line in lines:
+    for line in history.read_lines(path, end):
         _take_points(latest, line.points)
+        end = line.end
         if line.start >= done:
             unfinished.update((point.key, True) for point in line.points)
-    return unfinished
+    return end, unfinished
 
 
 def _take_points(latest: dict[str, Metric], points: Iterable[Metric]) -> dict[str, bool]:

@@ -1,0 +1,1 @@
+"""What the online learner is made of; it is :class:`~agentnn.nn_models.online_learning.OnlineLearner`."""

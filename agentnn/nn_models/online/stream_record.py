@@ -1,0 +1,136 @@
+"""What an online learner records of itself in its run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agentnn.errors import AgentNNError
+from agentnn.tracking.active_run import ActiveRun, NullRun
+from agentnn.tracking.run_context import current_run
+from agentnn.tracking.starting import start_run
+
+if TYPE_CHECKING:
+    from agentnn.nn_models.online.drift import Drift
+    from agentnn.nn_models.online.options import OnlineOptions
+    from agentnn.nn_models.online.stream_buffer import StreamBuffer
+    from agentnn.nn_models.online.stream_learning import StreamLearning
+    from agentnn.settings import Settings
+    from agentnn.tracking.endings import Ending
+
+_log = logging.getLogger("agentnn")
+
+DELIVERY_S = 0.5
+"""How long the end waits for the delivery of what was logged; the sender goes on with the rest."""
+
+
+class RunPlace(NamedTuple):
+    """Where a run is begun."""
+
+    name: str | None
+    experiment: str
+    settings: Settings | None
+
+
+class StreamRecord:
+    """A run that follows an online learner; each call appends to the run's journal and waits for nothing.
+
+    Args:
+        learning: What is followed.
+        buffer: Its queue.
+        place: Where the run is; without it there is none.
+        loss: What is learnt by.
+    """
+
+    def __init__(self, learning: StreamLearning, buffer: StreamBuffer, place: RunPlace | None, *, loss: object) -> None:
+        self._learning, self._buffer, self._place, self._loss = learning, buffer, place, loss
+        self.run: ActiveRun | NullRun = NullRun()
+        self._next = 0
+        self._since, self._observed = 0.0, 0
+
+    def begin(self) -> None:
+        """Start the run, below the current one where there is one, and log what the learner is.
+
+        Raises:
+            AgentNNError: There can't be a store where the settings say.
+        """
+        learning, place = self._learning, self._place
+        self.run = NullRun()
+        if place is not None:
+            nested = current_run() is not None
+            self.run = start_run(place.name, experiment=place.experiment, nested=nested, settings=place.settings)
+            self.run.log_params(_params(learning.options, learning, self._loss))
+        self._next = learning.counts.judged + learning.options.log_every
+        self._since, self._observed = time.monotonic(), learning.counts.observed
+
+    def look(self) -> None:
+        """Log the metrics when enough samples were judged since the last time."""
+        if self._learning.counts.judged >= self._next:
+            self._next = self._learning.counts.judged + self._learning.options.log_every
+            self.log()
+
+    def log(self) -> None:
+        """Log the metrics now; their step is the number of samples that were judged."""
+        learning, counts, now = self._learning, self._learning.counts, time.monotonic()
+        values: dict[str, float] = {}
+        if counts.judged:
+            for name, one in learning.prequential.items():
+                values |= one.values(name)
+        rate = (counts.observed - self._observed) / max(now - self._since, 1e-9)
+        self._since, self._observed = now, counts.observed
+        values |= {
+            "learning_rate": learning.learning_rate.value,
+            "samples_per_second": rate,
+            "queue_depth": float(len(self._buffer)),
+            "dropped": float(self._buffer.dropped),
+            "longest_put_wait_s": self._buffer.longest_wait_s,
+            "waiting_for_labels": float(len(learning.waiting)),
+            **{name: float(value) for name, value in asdict(counts).items()},
+        }
+        self.run.log_metrics(values, counts.judged)
+
+    def drift(self, drift: Drift) -> None:
+        """Log a drift at the sample where it was seen."""
+        number = self._learning.counts.drifts
+        values = {"drift": float(number), "drift_error_before": drift.before, "drift_error_after": drift.after}
+        self.run.log_metrics(values, drift.sample)
+        self.run.set_tag("last_drift", str(drift))
+
+    def finish(self, ending: Ending, *, is_first_error: bool) -> None:
+        """Log the last metrics and end the run; it waits for the delivery half a second at most.
+
+        Raises:
+            AgentNNError, OSError: The end could not be recorded, and no other error is on its way.
+        """
+        run = self.run
+        if run.ended:
+            return
+        try:
+            self.log()
+            run.end(ending.status, ending.reason, wait=False)
+            if isinstance(run, ActiveRun) and not run.flush(DELIVERY_S):
+                _log.warning(
+                    "what the run %r logged is not all delivered yet; it waits on this machine: agentnn run sync",
+                    run.name,
+                )
+        except (AgentNNError, OSError) as error:
+            if is_first_error:
+                raise
+            _log.error("%s", error)
+
+
+def _params(options: OnlineOptions, learning: StreamLearning, loss: object) -> dict[str, Any]:
+    model, optimizer = learning.model, learning.optimizer
+    named = {name: value for name, value in asdict(options).items() if value is not None}
+    return {
+        **named,
+        "reactions": ", ".join(options.reactions) or "none",
+        "learning_rate": float(optimizer.param_groups[0]["lr"]),
+        "device": str(learning.device),
+        "model": type(model).__name__,
+        "parameters": sum(one.numel() for one in model.parameters()),
+        "optimizer": type(optimizer).__name__,
+        "loss": getattr(loss, "__name__", type(loss).__name__),
+    }
