@@ -1,8 +1,8 @@
 """Make a folder of N local-first runs from a seed, as ``MLRun`` and wandb leave them behind.
 
-Every run has a config of a dozen leaves with one nested table, the tables ``_meta`` and ``_wandb``, and six metrics. The
-text is written directly, so that ten thousand runs take a few seconds. Folders are cached in ``benchmarks/.data`` under
-a name made of the parameters; the path is printed on standard output.
+Every run has a config of a dozen leaves with one nested table, the tables ``_meta`` and ``_wandb``, and six metrics.
+The text is written directly, so that ten thousand runs take a few seconds. Folders are cached in ``benchmarks/.data``
+under a name made of the parameters; the path is printed on standard output.
 
     python benchmarks/make_toml_runs.py --runs 10000
 """

@@ -7,7 +7,8 @@
 ``changes``: the width, and how often; milliseconds of each kind of change of a network with its optimizer.
 ``loop``: pairs of turns, and ``tracked`` or ``untracked``; seconds of a search and of the same search written by hand
 as plain loops, which end with the same weights. ``market``: a series, what is predicted, and seeds; losses on the test
-part of the grown network, the small one it began as, and one of the grown one's final layers from the start.
+part of the grown network, the small one it began as, and one of the grown one's final layers from the start, each over
+the loss of saying the mean of the training part.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from agentnn.nn_models.dynamic_architecture import ArchitectureResult
 
 WINDOW = 5
+MADE_UP = "made up"
 SAMPLES, VALIDATION, INPUTS, BATCH = 20_000, 4_000, 64, 64
 LOOP = ArchitectureOptions(epochs=2, max_changes=4, patience=9, batch_size=BATCH, log_model=False, device="cpu")
 GROWN = ArchitectureOptions(
@@ -227,14 +229,9 @@ def tested(network: DynamicNetwork, test: tuple[Tensor, Tensor], loss: str) -> f
 
 def parts(series: str, target: str) -> tuple[Any, tuple[Tensor, Tensor], str, float]:
     """Training and validation part, test part, the loss, and the test loss of saying the training part's mean."""
-    samples = make_samples(prices_of(series), WINDOW)
-    inputs = torch.from_numpy(samples.inputs).flatten(1)
-    if target == "direction":
-        values, loss = torch.from_numpy((samples.next_returns > 0).astype(np.float32)), "bce"
-    else:
-        values = torch.from_numpy(np.log(np.abs(samples.next_returns) + 1e-3).astype(np.float32))
-        loss = "mse"
-    split = chronological_split(len(samples), 0.6, 0.2, 0.2, embargo_days(WINDOW))
+    loss = "bce" if target == "direction" else "mse"
+    inputs, values = made_up_series() if series == MADE_UP else market_series(series, target)
+    split = chronological_split(len(inputs), 0.6, 0.2, 0.2, embargo_days(WINDOW))
     if loss == "mse":
         values = (values - values[split.train].mean()) / values[split.train].std()
     train, validation, test = (
@@ -243,6 +240,20 @@ def parts(series: str, target: str) -> tuple[Any, tuple[Tensor, Tensor], str, fl
     mean = train[1].mean().expand_as(test[1])
     error = nn.functional.binary_cross_entropy if loss == "bce" else nn.functional.mse_loss
     return (*train, *validation), test, loss, float(error(mean, test[1]))
+
+
+def market_series(series: str, target: str) -> tuple[Tensor, Tensor]:
+    """Features of the last days; the direction of the next day's return, or the logarithm of its size."""
+    samples = make_samples(prices_of(series), WINDOW)
+    returns = samples.next_returns
+    values = returns > 0 if target == "direction" else np.log(np.abs(returns) + 1e-3)
+    return torch.from_numpy(samples.inputs).flatten(1), torch.from_numpy(values.astype(np.float32))
+
+
+def made_up_series() -> tuple[Tensor, Tensor]:
+    """What four units can't learn and more can, to see whether the search finds them."""
+    inputs = torch.randn(5000, 6, generator=torch.Generator().manual_seed(2))
+    return inputs, inputs[:, 0] * inputs[:, 1] + torch.sin(2 * inputs[:, 2]) + inputs[:, 3] * inputs[:, 4]
 
 
 def prices_of(series: str) -> Prices:

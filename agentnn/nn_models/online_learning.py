@@ -125,6 +125,7 @@ class OnlineLearner:
             device,
             on_predictions=on_predictions,
             on_drift=self._note_drift,
+            on_report=self._report,
         )
         self._buffer = StreamBuffer(self.options.capacity, self.options.put_timeout_s, self.options.when_full)
         self._inputs, self._targets = Rows("x", self._learning.dtype), Rows("y", self._learning.dtype)
@@ -303,7 +304,6 @@ class OnlineLearner:
         return {key: value for name, one in judged.items() for key, value in one.values(name).items()}
 
     def _after_work(self) -> None:
-        self._record.look()
         if self.options.snapshot_every is not None and self.counts.judged >= self._next_snapshot:
             self._next_snapshot = self.counts.judged + self.options.snapshot_every
             self.snapshot()
@@ -344,6 +344,9 @@ class OnlineLearner:
         if not self.run.ended:
             self.run.set_tag("snapshot_sha256", digest)
         return digest
+
+    def _report(self) -> None:
+        self._record.log()
 
     def _note_drift(self, drift: Drift) -> None:
         self._record.drift(drift)

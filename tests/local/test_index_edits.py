@@ -49,7 +49,8 @@ class Edits:
 
     def write(self, run: Path) -> None:
         name = run.relative_to(self.base).as_posix()
-        if not (run / "config.toml").is_dir():
+        config = run / "config.toml"
+        if config.is_file() or not config.exists():
             write_run(self.base, name, self.random.choice(CONFIGS), self.random.choice([None, *METRICS]))
 
     def in_place(self, run: Path) -> None:
@@ -205,7 +206,10 @@ def test_a_process_that_dies_in_the_middle_leaves_what_was_there(tmp_path: Path)
     for number in range(300):
         write_run(tmp_path / "base", f"p/r{number}")
     base = tmp_path / "base"
-    code = "import sys; from pathlib import Path; from agentnn.stores.toml.index import Index; Index(Path(sys.argv[1])).refresh()"
+    code = (
+        "import sys; from pathlib import Path; from agentnn.stores.toml.index import Index; "
+        "Index(Path(sys.argv[1])).refresh()"
+    )
     for delay in (0.15, 0.2, 0.25, 0.3, 0.35, 0.4):
         process = subprocess.Popen([sys.executable, "-c", code, str(base)])
         time.sleep(delay)

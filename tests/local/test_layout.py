@@ -23,6 +23,7 @@ NAMES = st.one_of(TRICKY, st.text(st.characters(exclude_categories=["Cs"]), min_
 @example("/etc/passwd")
 @example("a\0b")
 @example("project.toml")
+@example("\xa0")
 @example("x" * 5000)
 @example("😀" * 60)
 @example("%" * 100)

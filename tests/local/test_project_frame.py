@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 import tomllib
 import warnings
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -224,6 +226,29 @@ def test_rows_that_change_are_patched_in(base: Path, monkeypatch: pytest.MonkeyP
     frame = check(base)
     assert frame["n"].dtype == "int64"
     assert not {"new", "k"} & set(frame)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE frame_columns SET content = substr(content, 2)",
+        "UPDATE frame_columns SET content = zeroblob(length(content)) WHERE kind IN ('json', 'text')",
+        "UPDATE frame_columns SET present = x'01'",
+        "UPDATE frame_rows SET content = x'00' WHERE part = 'shapes'",
+        "DELETE FROM frame_columns WHERE key = 'lr'",
+        "DELETE FROM frame_rows WHERE part = 'run_id'",
+    ],
+)
+def test_a_damaged_table_is_made_again(base: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "_UNSETTLED_NS", 40_000_000)
+    for run in "abc":
+        write_run(base, f"p/{run}", f'lr = 0.1\nname = "{run}"\nodd = [1]\n')
+    time.sleep(0.06)
+    check(base)
+    with closing(sqlite3.connect(base / ".agentnn-index.sqlite")) as database:
+        assert database.execute(damage).rowcount > 0
+        database.commit()
+    check(base)
 
 
 KEYS = st.sampled_from(["lr", "n", "model", "a.b", "ü", "x y", "_", ""])

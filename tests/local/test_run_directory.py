@@ -680,5 +680,9 @@ def test_a_call_a_second_waits_for_the_disk_and_the_end_does(run: RunDirectory, 
     run.sync()
     assert synced == []
     run.add_metrics({"loss": 2})
+    monkeypatch.setattr(run_values, "SYNC_S", 0)
+    run.add_metrics({"acc": 2})
+    assert synced == [".metrics.toml.writing", "r1"]
+    synced.clear()
     run.sync()
     assert synced == ["history.jsonl", "metrics.toml", "r1"]

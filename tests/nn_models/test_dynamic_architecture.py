@@ -151,6 +151,13 @@ def test_classes() -> None:
     assert result.value < 1
 
 
+def test_with_few_digits() -> None:
+    start = Architecture.of_widths(3, (4,), normalisation="layer")
+    result = optimized(replace(SMALL, precision="bfloat16", max_changes=2), start=start)
+    assert math.isfinite(result.value)
+    assert all(step.changed == pytest.approx(step.before, rel=0.1) for step in result.steps)
+
+
 def test_windows_of_days_are_flattened() -> None:
     shaped = (DATA[0].reshape(40, 3, 3), DATA[1][:40], DATA[2].reshape(20, 3, 3), DATA[3][:20])
     optimizer = ArchitectureOptimizer(Architecture.of_widths(9, (2,)), replace(SMALL, max_changes=1), track=False)
@@ -233,6 +240,16 @@ def test_the_standardisation_is_that_of_the_training_part_alone() -> None:
     expected = DATA[0].numpy().astype(np.float64)
     assert result.network.feature_mean.numpy() == pytest.approx(expected.mean(axis=0), rel=1e-5)
     assert result.network.feature_scale.numpy() == pytest.approx(expected.std(axis=0, ddof=1), rel=1e-5)
+
+
+def test_the_validation_part_teaches_nothing() -> None:
+    options = replace(SMALL, epochs=1, max_changes=0)
+    one, other = (
+        ArchitectureOptimizer(START, options, track=False).optimize(*DATA[:2], *validation)
+        for validation in (DATA[2:], (-3 * DATA[2], 5 + DATA[3]))
+    )
+    assert weights_of(one) == weights_of(other)
+    assert one.value != other.value
 
 
 def test_what_comes_after_a_sample_does_not_move_its_prediction() -> None:

@@ -301,6 +301,25 @@ def test_pruning_leaves_a_network_that_runs_and_learns(
 
 
 @settings(max_examples=40)
+@given(st.data(), architectures(least=1), SEEDS)
+def test_a_unit_that_never_varies_leaves_without_a_trace(
+    data: st.DataObject, architecture: Architecture, seed: int
+) -> None:
+    network = network_of(architecture, seed)
+    layer = data.draw(st.integers(0, architecture.depth - 1))
+    block = architecture.blocks[layer]
+    assume(not block.residual and len(architecture.stream_of(layer)) == 1)
+    assume(block.width > 1 and block.normalisation != "layer")
+    unit = data.draw(st.integers(0, block.width - 1))
+    network.blocks[layer].linear.weight.data[unit] = 0.0
+    inputs = inputs_for(network, seed)
+    before = outputs_of(network, inputs)
+    network.prune(layer, fraction=1e-9, by="activation", sample=inputs)
+    after = outputs_of(network, inputs)
+    assert (after - before).abs().max().item() <= 1e-9 * (1 + before.abs().max().item())
+
+
+@settings(max_examples=40)
 @given(st.data(), architectures(), SEEDS)
 def test_any_changes_one_after_another(data: st.DataObject, architecture: Architecture, seed: int) -> None:
     """Whatever is done, the network is the one that its architecture describes."""

@@ -159,6 +159,20 @@ def test_groups_and_their_options_stay() -> None:
     assert {id(one) for one in optimizer.state} <= {id(one) for one in now.values()}
 
 
+def test_a_new_layer_is_trained_though_the_one_beside_it_is_frozen() -> None:
+    network = network_of(Architecture.of_widths(2, (3, 2)), 1)
+    network.blocks[0].requires_grad_(requires_grad=False)
+    optimizer = optim.Adam([one for one in network.parameters() if one.requires_grad])
+    network.widen(0, 4, optimizer=optimizer)
+    network.deepen(1, optimizer=optimizer)
+    assert not any(one.requires_grad for one in network.blocks[0].parameters())
+    trained_ones = {id(one) for group in optimizer.param_groups for one in group["params"]}
+    assert trained_ones == {id(one) for one in network.parameters() if one.requires_grad}
+    before = network.blocks[1].linear.weight.detach().clone()
+    step(network, optimizer, 1)
+    assert not torch.equal(network.blocks[1].linear.weight, before)
+
+
 def test_new_and_merged_weights_begin_without_a_state() -> None:
     network, optimizer, _ = trained(MAKERS["adam"])
     network.deepen(1, optimizer=optimizer)

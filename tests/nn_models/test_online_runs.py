@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from faults.trainers import Trainer, store_folder
+from faults.trainers import Trainer, store_folder, wait_until
 from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
-from shared_store import copy_of, ended_run, shared_state
+from shared_store import copy_of, shared_state
 from torch import nn
 
 from agentnn import current_run, start_run
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
+
+    from mlflow.entities import Run
 
 DEADLINE_S = 5.0
 
@@ -54,6 +56,20 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def ended_run(uri: str, name: str) -> Run:
+    """The one run with this name in any experiment, as soon as it has ended in the store."""
+    client = MlflowClient(uri)
+
+    def found() -> list[Run]:
+        experiments = [one.experiment_id for one in client.search_experiments()]
+        runs = client.search_runs(experiments, f"run_name = '{name}'")
+        return [one for one in runs if one.info.status != "RUNNING"]
+
+    wait_until(found, f"the end of {name}", 30)
+    [run] = found()
+    return run
 
 
 def learner(uri: str, name: str, **given: Any) -> OnlineLearner:
@@ -192,9 +208,8 @@ def pushing():
     print("ready", flush=True)
     time.sleep(60)
 
-learner = OnlineLearner(
-    nn.Linear(3, 1), nn.MSELoss(), None, OnlineOptions(batch_size=8, capacity=100, snapshot_path="state.pt"), name={name!r}
-)
+options = OnlineOptions(batch_size=8, capacity=100, snapshot_path="state.pt")
+learner = OnlineLearner(nn.Linear(3, 1), nn.MSELoss(), None, options, name={name!r})
 """
 FORMS = {"within": "with learner:\n    pushing()\n", "outside": "learner.start()\npushing()\n"}
 
@@ -205,29 +220,30 @@ def check_snapshot(folder: Path) -> int:
     return again.counts.judged
 
 
-def killed(code: str, uri: str, folder: Path) -> Trainer:
+def killed(code: str, uri: str, folder: Path) -> tuple[list[str], str]:
+    """What a script that gets a SIGTERM prints, and what it writes to standard error."""
     with Trainer(code, uri=uri, cwd=folder) as trainer:
         trainer.wait_for_line("ready")
         began = time.monotonic()
         trainer.process.send_signal(signal.SIGTERM)
         assert trainer.wait() == 143, trainer.stderr
         assert time.monotonic() - began < DEADLINE_S
-    return trainer
+        return trainer.lines, trainer.stderr
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_sigterm_while_somebody_pushes(form: str, uri: str, tmp_path: Path):
-    trainer = killed(PUSHING.format(name=form) + FORMS[form], uri, tmp_path)
+    lines, shown = killed(PUSHING.format(name=form) + FORMS[form], uri, tmp_path)
     run = ended_run(uri, form)
     assert (run.info.status, run.data.tags["agentnn.end_reason"]) == ("KILLED", "ended by SIGTERM")
-    assert "refused" in trainer.lines
+    assert "refused" in lines
     assert run.data.metrics["judged"] == run.data.metrics["observed"] == check_snapshot(tmp_path)
-    assert "Traceback" not in trainer.stderr
+    assert "Traceback" not in shown
 
 
 def test_sigterm_with_the_store_down(down: str, tmp_path: Path):
-    trainer = killed(PUSHING.format(name="down") + FORMS["within"], down, tmp_path)
-    bodies = [record.body for record in read_journal(store_folder(down).run(trainer.lines[0]).journal) if record.body]
+    lines, _ = killed(PUSHING.format(name="down") + FORMS["within"], down, tmp_path)
+    bodies = [record.body for record in read_journal(store_folder(down).run(lines[0]).journal) if record.body]
     [end] = [body for body in bodies if body["kind"] == "end"]
     assert (end["status"], end["reason"]) == ("KILLED", "ended by SIGTERM")
     last = [body["values"] for body in bodies if body["kind"] == "metrics" and "judged" in body["values"]][-1]

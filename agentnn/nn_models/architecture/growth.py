@@ -12,6 +12,7 @@ import json
 import math
 import time
 from dataclasses import asdict, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, CorruptDataError, TrainingError
@@ -79,29 +80,28 @@ class Growth:
 
     def next_proposal(self) -> Proposal | None:
         """What is tried next, if anything is left."""
-        return propose(
-            self.trainee.network.architecture, self._teaching.options, len(self.steps) + 1, self._refused().keys()
-        )
+        number = len(self.steps) + 1
+        return propose(self.trainee.network.architecture, self._teaching.options, number, self._refused())
 
     def why_over(self, proposal: Proposal | None) -> str:
         """Why nothing more is tried; empty while something is."""
         options = self._teaching.options
         if len(self.steps) >= options.max_changes:
             return f"max_changes: {options.max_changes} changes were tried"
-        if len(self._refused()) >= options.patience:
+        if self._in_vain() >= options.patience:
             return f"patience: {options.patience} changes in succession were not kept"
         if options.max_seconds is not None and self.seconds >= options.max_seconds:
             return f"max_seconds: it has taken {self.seconds:.1f} s"
         return "" if proposal is not None else "no change is left to try"
 
-    def _refused(self) -> dict[Proposal, None]:
-        """What was tried since a change was kept for the last time."""
-        found: dict[Proposal, None] = {}
-        for step in reversed(self.steps):
-            if step.kept:
-                break
-            found[Proposal(step.kind, step.layer)] = None
-        return found
+    def _in_vain(self) -> int:
+        """How many changes were tried since one was kept."""
+        return sum(1 for _ in takewhile(lambda step: not step.kept, reversed(self.steps)))
+
+    def _refused(self) -> set[Proposal]:
+        """What was tried on the very network that was come to: with other weights it is another matter."""
+        same = takewhile(lambda step: not step.kept and step.unchanged == step.before, reversed(self.steps))
+        return {Proposal(step.kind, step.layer) for step in same}
 
     def attempt(self, proposal: Proposal) -> ArchitectureStep:
         """Try a change, and go on with the better network."""

@@ -29,8 +29,9 @@ class SharedLayerNorm(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Shape (batch, width), as it was."""
         share = self.share / self.share.sum()
-        centred = inputs - (inputs @ share).unsqueeze(-1)
-        variance = (centred.square() @ share).unsqueeze(-1)
+        # No matrix products: autocasting would compute those with few digits.
+        centred = inputs - (inputs * share).sum(dim=-1, keepdim=True)
+        variance = (centred.square() * share).sum(dim=-1, keepdim=True)
         return centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
 
 

@@ -29,6 +29,9 @@ _NOT_TENSOR_BY_TENSOR = (optim.LBFGS, optim.Adagrad)
 """Keep one state for all weights, or make it when they are made."""
 
 
+_NO_PARAMETER = -1
+
+
 class Replaced(NamedTuple):
     """A parameter that another one has taken the place of; without a map nothing of its state is left."""
 
@@ -68,9 +71,10 @@ def carry_over(
 ) -> None:
     """Put an optimizer to work on the parameters of a changed network.
 
-    Groups and their options stay. A new parameter joins the group of the one that it is like, and has no state yet; one
-    that is gone leaves its group. In every group parameters follow the order of the network, so that an optimizer made
-    anew for a network of this architecture takes this one's ``state_dict``.
+    Groups and their options stay. A new parameter joins the group of the one that it is like, or the last group where
+    that one is not trained, and has no state yet; one that is gone leaves its group. In every group parameters follow
+    the order of the network, so that an optimizer made anew for a network of this architecture takes this one's
+    ``state_dict``.
 
     The state of Adam, AdamW, SGD and RMSprop follows the weights (see :meth:`TensorMap.moment`); with the optimizer's
     own L2 penalty (``weight_decay`` of all but AdamW) it does so up to the penalty's part. The counts of steps stay.
@@ -86,13 +90,16 @@ def carry_over(
     """
     powers = _POWERS.get(type(optimizer))
     becomes = {id(one.old): one for one in replaced}
+    held = {id(one) for group in optimizer.param_groups for one in group["params"]}
     joins: dict[int, list[nn.Parameter]] = {}
     for new, like in added:
-        joins.setdefault(id(like), []).append(new)
+        joins.setdefault(id(like) if id(like) in held else _NO_PARAMETER, []).append(new)
     place = {id(one): number for number, one in enumerate(order)}
     for group in optimizer.param_groups:
         members = [becomes[id(one)].new if id(one) in becomes else one for one in group["params"]]
         members += [joined for one in group["params"] for joined in joins.get(id(one), [])]
+        if group is optimizer.param_groups[-1]:
+            members += joins.get(_NO_PARAMETER, [])
         group["params"][:] = sorted((one for one in members if id(one) in place), key=lambda one: place[id(one)])
     lost = 0
     for one in replaced:

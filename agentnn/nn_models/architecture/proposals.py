@@ -32,7 +32,7 @@ def propose(
         architecture: What is to be changed.
         options: The kinds, the seed and the greatest number of parameters.
         number: Of the change, from 1.
-        refused: What was tried on this architecture and not kept.
+        refused: What was tried on this network and not kept.
 
     Returns:
         The change; ``None`` where nothing is left to try.

@@ -85,6 +85,7 @@ class StreamLearning:
         device: Where it happens.
         on_predictions: Told of every prediction that is made here, by the samples' numbers.
         on_drift: Told of every drift.
+        on_report: Called whenever ``log_every`` more samples were judged.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class StreamLearning:
         *,
         on_predictions: Callable[[list[int], Tensor], None] | None = None,
         on_drift: Callable[[Drift], None] | None = None,
+        on_report: Callable[[], None] | None = None,
     ) -> None:
         self.model, self.optimizer, self.options, self.device = model, optimizer, options, device
         self.counts = Counts()
@@ -109,7 +111,7 @@ class StreamLearning:
         self.served = ServedModel(model, device, options.precision)
         self.learning_rate = LearningRate(optimizer, options.raise_factor, options.raise_steps, options.hypergradient)
         self._criterion, self._measures = criterion, measures
-        self._on_predictions, self._on_drift = on_predictions, on_drift
+        self._on_predictions, self._on_drift, self._on_report = on_predictions, on_drift, on_report
         self._detector = make_detector(options)
         self._head = find_head(model, options.head) if "reset_head" in options.reactions else None
         self._memory = SampleMemory(options.memory, options.replayed, options.seed)
@@ -130,6 +132,10 @@ class StreamLearning:
         """Labelled samples that are still missing for the next step."""
         return self.options.batch_size - self._in_batch
 
+    @property
+    def _until_report(self) -> int:
+        return self.options.log_every - self.counts.judged % self.options.log_every
+
     def process(self, events: Sequence[Event]) -> None:
         """Take the next events of the stream.
 
@@ -144,7 +150,7 @@ class StreamLearning:
             if sample is None or sample.y is None:
                 continue
             labelled.append(sample)
-            if len(labelled) >= self.room:
+            if len(labelled) >= min(self.room, self._until_report):
                 self._work_off(unpredicted, labelled)
                 unpredicted, labelled = [], []
         self._work_off(unpredicted, labelled)
@@ -194,28 +200,25 @@ class StreamLearning:
 
     def _judge_new(self, samples: list[Sample]) -> None:
         """The usual case, of samples that come with their labels: no row is touched on its own."""
-        inputs, targets = np.stack([one.x for one in samples]), np.stack([cast("Rows", one.y) for one in samples])
-        if not (np.isfinite(inputs).all() and np.isfinite(targets).all()):
-            samples = self._only_finite(samples)
-            if samples:
-                self._judge_new(samples)
-            return
-        new = Samples(self._to_device(inputs), self._to_device(targets))
-        outputs = self._predict(new.inputs, samples)
-        self._judge(outputs, new)
+        kept, new = self._finite(samples)
+        if kept:
+            self._judge(self._predict(new.inputs, kept), new)
 
     def _judge_known(self, samples: list[Sample]) -> None:
-        samples = self._only_finite(samples)
-        if samples:
-            inputs, targets = ([getattr(one, part) for one in samples] for part in ("x", "y"))
-            outputs = torch.stack([cast("Tensor", one.output) for one in samples])
-            self._judge(outputs, Samples(self._to_device(np.stack(inputs)), self._to_device(np.stack(targets))))
+        kept, known = self._finite(samples)
+        if kept:
+            self._judge(torch.stack([cast("Tensor", one.output) for one in kept]), known)
 
-    def _only_finite(self, samples: list[Sample]) -> list[Sample]:
-        """Those without NaN and infinity, of which nothing could be learnt."""
-        kept = [one for one in samples if np.isfinite(one.x).all() and np.isfinite(cast("Rows", one.y)).all()]
-        self.counts.invalid += len(samples) - len(kept)
-        return kept
+    def _finite(self, samples: list[Sample]) -> tuple[list[Sample], Samples]:
+        """The samples without NaN and infinity, of which nothing could be learnt, also as tensors."""
+        inputs, targets = np.stack([one.x for one in samples]), np.stack([cast("Rows", one.y) for one in samples])
+        if not (np.isfinite(inputs).all() and np.isfinite(targets).all()):
+            count = len(samples)
+            rows = [np.isfinite(x).all() and np.isfinite(y).all() for x, y in zip(inputs, targets, strict=True)]
+            samples = [one for one, is_finite in zip(samples, rows, strict=True) if is_finite]
+            inputs, targets = inputs[rows], targets[rows]
+            self.counts.invalid += count - len(samples)
+        return samples, Samples(self._to_device(inputs), self._to_device(targets))
 
     def _outputs_of(self, samples: list[Sample]) -> Tensor:
         return self._predict(self._to_device(np.stack([one.x for one in samples])), samples)
@@ -246,6 +249,8 @@ class StreamLearning:
         self._watch(values[LOSS])
         self._batch.append(samples)
         self._in_batch += len(outputs)
+        if self._on_report is not None and self._until_report == self.options.log_every:
+            self._on_report()
 
     def _watch(self, errors: list[float]) -> None:
         if self._detector is None:

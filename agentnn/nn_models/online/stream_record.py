@@ -47,7 +47,6 @@ class StreamRecord:
     def __init__(self, learning: StreamLearning, buffer: StreamBuffer, place: RunPlace | None, *, loss: object) -> None:
         self._learning, self._buffer, self._place, self._loss = learning, buffer, place, loss
         self.run: ActiveRun | NullRun = NullRun()
-        self._next = 0
         self._since, self._observed = 0.0, 0
 
     def begin(self) -> None:
@@ -62,17 +61,10 @@ class StreamRecord:
             nested = current_run() is not None
             self.run = start_run(place.name, experiment=place.experiment, nested=nested, settings=place.settings)
             self.run.log_params(_params(learning.options, learning, self._loss))
-        self._next = learning.counts.judged + learning.options.log_every
         self._since, self._observed = time.monotonic(), learning.counts.observed
 
-    def look(self) -> None:
-        """Log the metrics when enough samples were judged since the last time."""
-        if self._learning.counts.judged >= self._next:
-            self._next = self._learning.counts.judged + self._learning.options.log_every
-            self.log()
-
     def log(self) -> None:
-        """Log the metrics now; their step is the number of samples that were judged."""
+        """Log the metrics; their step is the number of samples that were judged."""
         learning, counts, now = self._learning, self._learning.counts, time.monotonic()
         values: dict[str, float] = {}
         if counts.judged:

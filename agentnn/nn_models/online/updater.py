@@ -23,7 +23,7 @@ _LAST_STEP_S = 0.4
 
 
 class Updater:
-    """Moves events from the queue to the learning, up to a step's worth at a time.
+    """Moves events from the queue to the learning, up to two steps' worth at a time.
 
     Args:
         learning: What takes them.
@@ -109,7 +109,8 @@ class Updater:
 
     def _work_off(self) -> None:
         with self.turn:
-            self._learning.process(self._buffer.take(self._learning.room))
+            # Up to the end of the next batch but one: where labels come on their own, that is one batch.
+            self._learning.process(self._buffer.take(self._learning.room + self._options.batch_size))
             self._after()
 
     def _work_off_all(self) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentnn.errors import AgentNNError
-from agentnn.stores.toml.frame_columns import MISSING, Column, Kept, Piece, column_of, patched
+from agentnn.stores.toml.frame_columns import MISSING, Column, Kept, Piece, check_column, column_of, patched
 from agentnn.stores.toml.frame_leaves import ColumnKey, RunLeaves, Shape, column_names, keys_of, leaves_of, ordered
-from agentnn.stores.toml.frame_tables import Rows, SavedRows, load_columns, save_column, save_rows
+from agentnn.stores.toml.frame_tables import Rows, SavedRows, load_columns, making_sense, save_column, save_rows
 from agentnn.stores.toml.index import Index
 from agentnn.stores.toml.index_reading import Problem, read_runs
 from agentnn.stores.toml.layout import CONFIG, METRICS
@@ -53,13 +53,13 @@ def read_frame(base_dir: Path) -> tuple[Frame, tuple[Unreadable, ...]]:
 
 def _frame(connection: sqlite3.Connection) -> Frame:
     saved, columns = SavedRows(connection), load_columns(connection)
-    shapes = saved.shapes()
-    names = column_names(ordered(shapes))
-    return Frame(
-        saved.count(),
-        {**saved.names(), **{name: columns[key] for key, name in names.items()}},
-        tuple(sorted({key.key for key, name in names.items() if name != key.key})),
-    )
+    names = column_names(ordered(saved.shapes()))
+    rows = saved.count()
+    with making_sense():
+        shown = {**saved.names(), **{name: columns[key] for key, name in names.items()}}
+        for column in shown.values():
+            check_column(column, rows)
+    return Frame(rows, shown, tuple(sorted({key.key for key, name in names.items() if name != key.key})))
 
 
 class FrameView:

@@ -70,16 +70,35 @@ def column_of(values: Sequence[Any]) -> Column:
         return Column("json", present, content_of("json", values))
 
 
+def check_column(column: Column, rows: int) -> None:
+    """See that a column can be one of so many rows.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    count = column.present.count(1) if column.present else rows
+    if column.present and len(column.present) != rows:
+        raise ValueError("a column has another length")
+    if column.kind == "text":
+        found = len(text_parts(column)[0])
+    elif column.kind == "json":
+        found = len(json.loads(column.content))
+    else:
+        found, rest = divmod(len(column.content), array(_CODES[column.kind]).itemsize)
+        found += rest > 0
+    if found != count:
+        raise ValueError("a column has another length")
+
+
 def values_of(column: Column, rows: int) -> list[Any]:
     """The values of a column, :data:`MISSING` where a row has none.
 
     Raises:
         ValueError: The column is damaged.
     """
+    check_column(column, rows)
     had = present_values(column)
     if not column.present:
-        if len(had) != rows:
-            raise ValueError("a column has another length")
         return had
     values = iter(had)
     return [next(values) if one else MISSING for one in column.present]

@@ -45,12 +45,12 @@ class SavedRows:
 
     def names(self) -> dict[str, Column]:
         """The columns that every frame begins with: the names of each run's folder and of its project's."""
-        with _sense():
+        with making_sense():
             return {name: Column("text", b"", self._parts[name]) for name in ROW_COLUMNS} if self._parts else {}
 
     def shapes(self) -> list[Shape]:
         """What leaves the runs have, in their order, each once."""
-        with _sense():
+        with making_sense():
             table = self._table()
             return [table[at] for at in dict.fromkeys(self._numbers(_SHAPE))]
 
@@ -58,7 +58,7 @@ class SavedRows:
         """All that is kept of them."""
         if not self._parts:
             return Rows([], [], [])
-        with _sense():
+        with making_sense():
             created, table = self._numbers(_CREATED), self._table()
             names = (values_of(column, len(created)) for column in self.names().values())
             keys = [RunKey(project, run) for run, project in zip(*names, strict=True)]
@@ -87,7 +87,7 @@ def save_rows(connection: sqlite3.Connection, rows: Rows) -> None:
 
 def load_columns(connection: sqlite3.Connection) -> dict[ColumnKey, Column]:
     """The columns as they were saved, in no order."""
-    rows = connection.execute("SELECT space, key, kind, missing, content FROM frame_columns")
+    rows = connection.execute("SELECT space, key, kind, present, content FROM frame_columns")
     return {ColumnKey(space, key): Column(*column) for space, key, *column in rows}
 
 
@@ -97,7 +97,8 @@ def save_column(connection: sqlite3.Connection, key: ColumnKey, column: Column) 
 
 
 @contextmanager
-def _sense() -> Iterator[None]:
+def making_sense() -> Iterator[None]:
+    """What can't be read of a frame means that the index is damaged."""
     try:
         yield
     except (LookupError, TypeError, ValueError) as error:

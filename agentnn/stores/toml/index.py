@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from agentnn.stores.toml.index_file import IndexFile, memory_index
+from agentnn.stores.toml.index_file import IndexFile, NoPlaceForIndex, memory_index
 from agentnn.stores.toml.index_seen import Seen
 from agentnn.stores.toml.scanning import Scan, Unreadable, scan
 
@@ -84,19 +84,22 @@ class Index:
         """
         from agentnn.stores.toml.index_runs import RunsView
 
-        unreadable = self.read(RunsView(), _no_answer)[1]
+        unreadable = self.read(RunsView(), _no_answer, kept=True)[1]
         if histories:
             from agentnn.stores.toml.index_histories import HistoriesView
 
-            unreadable += self.read(HistoriesView(), _no_answer)[1]
+            unreadable += self.read(HistoriesView(), _no_answer, kept=True)[1]
         return tuple(dict.fromkeys(unreadable))
 
-    def read(self, view: View, answer: Callable[[sqlite3.Connection], T]) -> tuple[T, tuple[Unreadable, ...]]:
+    def read(
+        self, view: View, answer: Callable[[sqlite3.Connection], T], *, kept: bool = False
+    ) -> tuple[T, tuple[Unreadable, ...]]:
         """Bring a view up to date and read from it, both in one transaction.
 
         Args:
             view: The view.
             answer: Reads from the open index; it may be called again, on a new one, when that was damaged.
+            kept: An index must be left behind; otherwise one that can be kept nowhere is made, used and forgotten.
 
         Returns:
             What was read, and the files that could not be read.
@@ -105,10 +108,14 @@ class Index:
             StoreUnavailable: There is no such folder, it can't be read, or there is no place for an index.
         """
         found = scan(self.base_dir, view.files)
-        if not self.path.exists() and not any(one.runs for one in found.projects.values()):
-            with closing(memory_index()) as connection:  # a read leaves nothing where there is nothing
-                return self._answer(connection, view, found, answer)
-        return self._file.use(lambda connection: self._answer(connection, view, found, answer))
+        if self._file.exists() or any(one.runs for one in found.projects.values()):
+            try:
+                return self._file.use(lambda connection: self._answer(connection, view, found, answer))
+            except NoPlaceForIndex:
+                if kept:
+                    raise
+        with closing(memory_index()) as connection:  # a read leaves nothing where there is nothing
+            return self._answer(connection, view, found, answer)
 
     def discard(self) -> None:
         """Throw the index away, since a question found it damaged; the next :meth:`refresh` makes it again."""
@@ -140,8 +147,8 @@ class Index:
         now = Seen.of(found)
         change = now.since(latest, shared_matter=view.shared_matter)
         forget_problems(connection, view.name, change)
-        problems = view.apply(connection, self.base_dir, change)
-        rows = ((view.name, *one.key, one.path, one.problem) for one in problems)
+        problems = list(view.apply(connection, self.base_dir, change))
+        rows = [(view.name, *one.key, one.path, one.problem) for one in problems]
         connection.executemany("INSERT INTO unreadable VALUES (?, ?, ?, ?, ?)", rows)
         now.save(connection, view.name, latest)
         return found

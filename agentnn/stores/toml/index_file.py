@@ -39,6 +39,10 @@ class DamagedIndex(Exception):
     """What the index holds makes no sense."""
 
 
+class NoPlaceForIndex(StoreUnavailable):
+    """An index can be kept neither beside the projects nor in this machine's own folder."""
+
+
 class _Refused(Exception):
     """The index can't be kept at its place."""
 
@@ -54,8 +58,15 @@ class IndexFile:
     """
 
     def __init__(self, base_dir: Path) -> None:
-        self._elsewhere = place_elsewhere(base_dir)
-        self.path = place_beside(base_dir) if may_write_beside(base_dir) else self._elsewhere
+        self._base_dir = base_dir
+        self.path = place_beside(base_dir) if may_write_beside(base_dir) else place_elsewhere(base_dir)
+
+    def exists(self) -> bool:
+        """Whether there is one already; one that may not be looked at is none."""
+        try:
+            return self.path.exists()
+        except OSError:
+            return False
 
     def use(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """Do something with the open index; what was begun is undone before it is tried again.
@@ -64,7 +75,8 @@ class IndexFile:
         projects, since there is no room, or another database has its name, is kept elsewhere from then on.
 
         Raises:
-            StoreUnavailable: There is no place for an index, or another process holds it for too long.
+            NoPlaceForIndex: There is no place for an index.
+            StoreUnavailable: Another process holds it for too long.
         """
         for _ in range(_ATTEMPTS):
             try:
@@ -72,13 +84,14 @@ class IndexFile:
             except DamagedIndex:
                 self.discard()
             except _Refused as refused:
-                if self.path == self._elsewhere:
-                    raise StoreUnavailable(
+                elsewhere = place_elsewhere(self._base_dir)
+                if self.path == elsewhere:
+                    raise NoPlaceForIndex(
                         f"there is no place for the index of a folder of projects: {self.path}: {refused}",
                         hint="set AGENTNN_STATE_DIR to a folder that you may write to",
                     ) from refused
-                self.path = self._elsewhere
-        raise StoreUnavailable(f"{self.path} is damaged again and again", hint="check the disk that it is on")
+                self.path = elsewhere
+        raise NoPlaceForIndex(f"{self.path} is damaged again and again", hint="check the disk that it is on")
 
     def discard(self) -> None:
         """Throw the index away; the next use makes it again."""
@@ -86,17 +99,11 @@ class IndexFile:
         self.path.unlink(missing_ok=True)
 
     def _use(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        self._make()
         try:
-            if not self.path.exists():
-                make_place(self.path)
-            connection = sqlite3.connect(self.path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
-            with closing(connection):
+            with closing(sqlite3.connect(self.path, timeout=LOCK_TIMEOUT_S, isolation_level=None)) as connection:
                 _prepare(connection)
                 return act(connection)  # closing undoes what is not committed
-        except OSError as error:
-            if isinstance(error, StoreUnavailable):
-                raise
-            raise _Refused(error.strerror or str(error)) from error
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in _REFUSED:
@@ -107,6 +114,13 @@ class IndexFile:
             raise DamagedIndex from error
         except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
             raise DamagedIndex from error
+
+    def _make(self) -> None:
+        try:
+            if not self.path.exists():
+                make_place(self.path)
+        except (OSError, StoreUnavailable) as error:
+            raise _Refused(str(error)) from error
 
 
 def memory_index() -> sqlite3.Connection:

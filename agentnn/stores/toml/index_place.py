@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,8 @@ def place_beside(base_dir: Path) -> Path:
 
 def place_elsewhere(base_dir: Path) -> Path:
     """The index's place in this machine's own folder, the same by whatever links the projects are reached."""
+    import hashlib  # seldom needed
+
     digest = hashlib.sha256(os.fsencode(os.path.realpath(base_dir))).hexdigest()[:16]
     return state_directory() / "indexes" / f"{digest}.sqlite"
 

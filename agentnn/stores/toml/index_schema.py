@@ -37,7 +37,7 @@ CREATE TABLE seen (
 );
 CREATE TABLE unreadable (view TEXT, project TEXT, run TEXT, path TEXT, problem TEXT);
 CREATE TABLE frame_rows (part TEXT PRIMARY KEY, content BLOB);
-CREATE TABLE frame_columns (space TEXT, key TEXT, kind TEXT, missing BLOB, content BLOB, PRIMARY KEY (space, key));
+CREATE TABLE frame_columns (space TEXT, key TEXT, kind TEXT, present BLOB, content BLOB, PRIMARY KEY (space, key));
 """
 
 INDEXES = {

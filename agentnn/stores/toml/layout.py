@@ -17,7 +17,7 @@ _MOST_BYTES = 200
 """Of a folder's name: file systems take 255, and names of temporary files are longer than their targets'."""
 
 _DIGITS = 32
-_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f%]|^\.|^ | $")
+_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f%]|^\.|^\s|\s\Z")
 
 
 def directory_name(name: str) -> str:

@@ -12,7 +12,7 @@ from agentnn.settings import toml_folder
 from agentnn.stores.toml.documents import parse, render
 from agentnn.stores.toml.layout import CONFIG, PROJECT, directory_name
 from agentnn.stores.toml.projects import is_name, project_folders, read_project, read_projects
-from agentnn.stores.toml.replacing import locked, replace_file
+from agentnn.stores.toml.replacing import locked, make_private_folders, replace_file
 from agentnn.stores.toml.run_directory import RunDirectory
 from agentnn.stores.toml.run_meta import mark_deleted, moment
 
@@ -106,8 +106,8 @@ def ensure_project(base_dir: Path, name: str) -> Experiment:
         StoreUnavailable: It can't be made.
     """
     found = find_project(base_dir, name)
-    if found is None and is_name(name) and (base_dir / name).is_dir():
-        found = read_project(base_dir / name)
+    if found is None and base_dir.exists():
+        found = next((one for one in read_projects(base_dir).experiments if one.experiment_id == name), None)
     return found or make_project(base_dir, name, {})
 
 
@@ -122,7 +122,8 @@ def make_project(base_dir: Path, name: str, tags: Mapping[str, str]) -> Experime
     for candidate in _candidates(name):
         folder = base_dir / directory_name(candidate)
         try:
-            folder.mkdir(parents=True)
+            make_private_folders(base_dir)
+            folder.mkdir(mode=0o700)
         except FileExistsError:
             if not folder.is_dir() or read_project(folder).name not in (name, folder.name):
                 continue

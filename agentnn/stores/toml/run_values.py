@@ -160,7 +160,7 @@ class RunValues:
             if lines:
                 history.cut(self._history, known.end)
             raise
-        self._unsynced = not sync
+        self._unsynced = not sync or (self._unsynced and not lines)  # the history may still wait
         self._synced_at = now if sync else self._synced_at
         if end != notes.done:
             notes._replace(done=end).write(descriptor, self._folder)

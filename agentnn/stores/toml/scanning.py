@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agentnn.errors import StoreUnavailable
 from agentnn.stores.toml.layout import PROJECT
-from agentnn.stores.toml.projects import no_such_store
+from agentnn.stores.toml.projects import is_name, no_such_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,12 +102,7 @@ def _names(base_dir: Path) -> list[str]:
 
 
 def _visible(names: list[str]) -> list[str]:
-    return sorted(name for name in names if name[0] != "." and _is_text(name))
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name is valid Unicode; no other one can be named in any question."""
-    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
+    return sorted(filter(is_name, names))
 
 
 def _scan_project(

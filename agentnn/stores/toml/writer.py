@@ -16,7 +16,7 @@ from agentnn.stores.artifacts import safe_path
 from agentnn.stores.run_changes import deleted_run
 from agentnn.stores.run_writer import UUID_TAG
 from agentnn.stores.toml.artifact_names import stored_name
-from agentnn.stores.toml.layout import META
+from agentnn.stores.toml.layout import CONFIG, META
 from agentnn.stores.toml.project_changes import ensure_project
 from agentnn.stores.toml.projects import read_project
 from agentnn.stores.toml.run_directory import RunDirectory
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _COMMIT_TAG = "mlflow.source.git.commit"
 _GIT_TIMEOUT_S = 10
+_MOST_KNOWN = 256
 
 
 class TomlWriter:
@@ -47,6 +48,7 @@ class TomlWriter:
 
     def __init__(self, settings: Settings) -> None:
         self._base = (toml_folder(settings.tracking_uri) or Path()).absolute()
+        self._runs: dict[str, RunDirectory] = {}
 
     def ensure_experiment(self, name: str) -> str:
         """See :class:`~agentnn.stores.run_writer.RunWriter`."""
@@ -105,6 +107,7 @@ class TomlWriter:
             _refuse_deleted(run.run_id, run.read_config())
         if points:
             run.add_points(points)
+            run.sync()  # whoever delivers forgets them now
 
     def history(self, run_id: str, key: str) -> list[Metric]:
         """See :class:`~agentnn.stores.run_writer.RunWriter`."""
@@ -157,10 +160,17 @@ class TomlWriter:
         self._change(self._run(run_id), lambda config: drop_tag(config, key))
 
     def _run(self, run_id: str) -> RunDirectory:
+        """The folder of a run; one that was asked for before knows how its history ends."""
+        known = self._runs.get(run_id)
+        if known is not None and (known.path / CONFIG).exists():
+            return known
         place = find_place(self._base, run_id) if self._base.exists() else None
         if place is None:
             raise NotFoundError(f"there is no run {run_id!r} in {self._base}", hint="agentnn run list")
-        return RunDirectory(place.folder)
+        while len(self._runs) >= _MOST_KNOWN:
+            del self._runs[next(iter(self._runs))]
+        self._runs[run_id] = RunDirectory(place.folder)
+        return self._runs[run_id]
 
     def _change(self, run: RunDirectory, change: Callable[[dict[str, Any]], object]) -> None:
         def checked(config: dict[str, Any]) -> None:
