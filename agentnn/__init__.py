@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agentnn.errors import AgentNNError, AgentNNWarning
     from agentnn.nn_models.dynamic_architecture import ArchitectureOptimizer
+    from agentnn.nn_models.online_learning import OnlineLearner, OnlineOptions
     from agentnn.query.comparison import Comparison
     from agentnn.query.selection import BestRun, Verdict
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
@@ -51,6 +52,8 @@ __all__ = [
     "ModelManager",
     "ModelVersion",
     "NullRun",
+    "OnlineLearner",
+    "OnlineOptions",
     "RegisteredModel",
     "Run",
     "Verdict",
@@ -62,6 +65,7 @@ __all__ = [
 _HOMES = {
     "agentnn.errors": ("AgentNNError", "AgentNNWarning"),
     "agentnn.nn_models.dynamic_architecture": ("ArchitectureOptimizer",),
+    "agentnn.nn_models.online_learning": ("OnlineLearner", "OnlineOptions"),
     "agentnn.query.comparison": ("Comparison",),
     "agentnn.query.selection": ("BestRun", "Verdict"),
     "agentnn.records": ("Artifact", "Experiment", "Metric", "ModelVersion", "RegisteredModel", "Run"),

@@ -433,7 +433,7 @@ def market(seeds: int) -> None:
     raw = samples.inputs[:, 0]
     mean, scale = raw[:WARM_UP].mean(axis=0), raw[:WARM_UP].std(axis=0)
     inputs = np.clip((raw - mean) / scale, -5, 5).astype(np.float32)
-    rows = []
+    rows, verdicts = [], []
     for name, task in tasks(samples.next_returns).items():
         later = task.targets[WARM_UP:]
         losses: dict[str, list[NDArray[np.float64]]] = {}
@@ -454,19 +454,31 @@ def market(seeds: int) -> None:
                 losses.setdefault(way, []).append(task.losses(outputs, later))
         averaged = {way: np.mean(found, axis=0) for way, found in losses.items()}
         naive = task.losses(task.naive[WARM_UP:], later)
+        others = {"no network": naive, "once": averaged["trained once"], "yearly": averaged["trained anew every year"]}
         for way, found in {f"no network: {task.rule}": naive, **averaged}.items():
-            others = {"naive": naive, "once": averaged["trained once"], "yearly": averaged["trained anew every year"]}
-            against = [statistic(found - other) if found is not other else float("nan") for other in others.values()]
+            against = {of: statistic(found - other) for of, other in others.items() if found is not other}
             seen = f"{statistics.mean(drifts[way]):.1f}" if way in drifts else ""
-            rows.append(
-                (name, way, f"{found.mean():.4f}", *("" if one != one else f"{one:+.1f}" for one in against), seen)
-            )
+            figures = (f"{against[of]:+.1f}" if of in against else "" for of in others)
+            rows.append((name, way, f"{found.mean():.4f}", *figures, seen))
+            if way in ONLINE:
+                verdicts.append(f"- {name}, {way}: {verdict(against)}")
     columns = ("task", "by", "loss a day", "against no network", "against once", "against yearly", "drifts seen")
     table(
         f"S&P 500, {samples.dates[WARM_UP]} to {samples.dates[-1]}, {seeds} networks (t < -2: better, t > 2: worse)",
         columns,
         rows,
     )
+    print("", *verdicts, sep="\n")
+
+
+def verdict(against: dict[str, float]) -> str:
+    """Say whether learning online helps, from Diebold and Mariano's statistics."""
+    words = {
+        "better than": [of for of, t in against.items() if t < -2],
+        "worse than": [of for of, t in against.items() if t > 2],
+        "not to be told from": [of for of, t in against.items() if -2 <= t <= 2],
+    }
+    return "; ".join(f"{word} {', '.join(those)}" for word, those in words.items() if those)
 
 
 if __name__ == "__main__":

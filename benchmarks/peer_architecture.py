@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 WINDOW = 5
 MADE_UP = "made up"
 SAMPLES, VALIDATION, INPUTS, BATCH = 20_000, 4_000, 64, 64
-LOOP = ArchitectureOptions(epochs=2, max_changes=4, patience=9, batch_size=BATCH, log_model=False, device="cpu")
+LOOP = ArchitectureOptions(epochs=5, max_changes=3, patience=9, batch_size=BATCH, log_model=False, device="cpu")
 GROWN = ArchitectureOptions(
     epochs=10, max_changes=8, patience=4, batch_size=32, learning_rate=2e-3, log_model=False, device="cpu"
 )

@@ -75,6 +75,9 @@ class OnlineLearner:
     as the step; drifts when they are seen. The run ends as the block does, within two seconds also when the store is
     down, provided that a step takes less than a fifth of a second.
 
+    All of this is one process: a producer that computes without a pause, instead of waiting for its next sample, shares
+    Python's interpreter lock with the thread, and both get slower.
+
     Args:
         model: Inputs to outputs, samples first; it is trained in place.
         criterion: (outputs, targets) to the mean loss of a batch.

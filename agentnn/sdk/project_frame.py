@@ -13,6 +13,7 @@ from agentnn.tracking.capture.guard import warn
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     import numpy as np
     import pandas as pd
@@ -50,14 +51,14 @@ def load_frame(base_dir: str | os.PathLike[str]) -> tuple[pd.DataFrame, tuple[Un
     if not frame.rows:
         return pd.DataFrame(columns=list(ROW_COLUMNS)), unreadable
     odd = {name: column for name, column in frame.columns.items() if column.kind == "json"}
-    inferred = _inferred(odd, frame.rows)
+    inferred = _inferred(odd, frame.rows) if odd else {}
     data = {
         name: inferred[name] if name in odd else _array(column, frame.rows) for name, column in frame.columns.items()
     }
     return pd.DataFrame(data), unreadable
 
 
-def _inferred(columns: dict[str, Column], rows: int) -> pd.DataFrame:
+def _inferred(columns: dict[str, Column], rows: int) -> Mapping[str, pd.Series]:
     """Columns of mixed values, of the types that pandas finds for them."""
     import pandas as pd
 
@@ -66,7 +67,8 @@ def _inferred(columns: dict[str, Column], rows: int) -> pd.DataFrame:
         for record, value in zip(records, values_of(column, rows), strict=True):
             if value is not MISSING:
                 record[name] = value
-    return pd.DataFrame(records, columns=list(columns))
+    frame = pd.DataFrame(records, columns=list(columns))
+    return {name: frame[name] for name in columns}
 
 
 def _array(column: Column, rows: int) -> Any:

@@ -14,6 +14,7 @@ from faults.trainers import wait_until
 from mlflow import MlflowClient
 from shared_store import copy_of, shared_state
 from torch import Tensor, nn
+from training.toy import Trained
 
 from agentnn import ModelManager, start_run
 from agentnn.errors import ConflictError, CorruptDataError, TrainingError, UsageError
@@ -322,6 +323,14 @@ def test_a_checkpoint_of_another_search_is_refused(tmp_path: Path) -> None:
     optimized(options)
     with pytest.raises(ConflictError, match="its epochs was 3, and is 4 now"):
         optimized(replace(options, epochs=4, resume=True))
+    with pytest.raises(ConflictError, match="its kind of optimizer was AdamW, and is SGD now"):
+        optimized(replace(options, resume=True), make_optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1))
+
+
+def test_a_checkpoint_of_something_else_is_told(tmp_path: Path) -> None:
+    Trained(epochs=1, checkpoint_dir=tmp_path)
+    with pytest.raises(CorruptDataError, match="does not hold the search"):
+        optimized(replace(SMALL, checkpoint_dir=str(tmp_path), resume=True))
 
 
 # --- what is wrong --------------------------------------------------------------------------------

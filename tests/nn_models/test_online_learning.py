@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from agentnn.errors import ConflictError, CorruptDataError, TrainingError, UnsafeError, UsageError
+from agentnn.nn_models.online.stream_events import Label, Sample
 from agentnn.nn_models.online_learning import OnlineLearner, OnlineOptions
 from agentnn.training.loop.checkpoints import write_state
 
@@ -143,8 +147,8 @@ def test_another_future_does_not_move_the_predictions_of_the_past(background: bo
     others, other_targets = inputs.copy(), targets.copy()
     others[120:] += 5.0
     other_targets[119:] *= -3.0  # the target of 119 is known only after it was predicted
-    given = {"background": background, "batch_size": 8, "memory": 50, "replayed": 8, "seed": 3}
-    one, other = (fed(Watched(network(0.2), **given), x, y) for x, y in ((inputs, targets), (others, other_targets)))
+    options = {"background": background, "batch_size": 8, "memory": 50, "replayed": 8, "seed": 3}
+    one, other = (fed(Watched(network(0.2), **options), x, y) for x, y in ((inputs, targets), (others, other_targets)))
     assert len(one.outputs) == len(other.outputs) == 200
     same = [
         one.outputs[ticket] == pytest.approx(other.outputs[ticket], abs=0 if not background else 1e-5)
@@ -154,9 +158,62 @@ def test_another_future_does_not_move_the_predictions_of_the_past(background: bo
     assert not any(same[130:])
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_late_labels_of_another_future_do_not_either(background: bool):
+    inputs, targets = stream(200)
+    others, other_targets = inputs.copy(), targets.copy()
+    others[120:] += 5.0
+    other_targets[117:] *= -3.0  # the target of 117 comes after 120 was predicted
+    said = []
+    for x, y in ((inputs, targets), (others, other_targets)):
+        with Watched(background=background, batch_size=4) as learner:
+            outputs = []
+            for number in range(200):
+                if number >= 4:
+                    learner.learn(number - 4, y[number - 4])
+                learner.drain()  # observe() predicts with the steps that are done by now
+                outputs.append(learner.observe(x[number]).output.item())
+        said.append(outputs)
+    assert said[0][:120] == said[1][:120]
+    assert said[0][125:] != said[1][125:]
+
+
+events = st.lists(
+    st.tuples(st.sampled_from(["labelled", "bare", "observed", "label"]), st.integers(0, 40)), max_size=80
+)
+
+
+@settings(max_examples=40)
+@given(events, st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 5))
+def test_nothing_depends_on_how_many_events_are_taken_at_once(given_events, sizes, batch_size):
+    learners = [
+        Watched(network(0.2), batch_size=batch_size, memory=8, replayed=2, seed=1, most_waiting=9) for _ in range(2)
+    ]
+    inputs, targets = stream(81)
+    for learner, chunks in zip(learners, (itertools.repeat(1), itertools.cycle(sizes)), strict=True):
+        learning, made = learner._learning, []
+        learner.model.train()
+        tickets = itertools.count()
+        for kind, which in given_events:
+            y = np.array(targets[which])
+            if kind == "label":
+                made.append(Label(which, y))
+                continue
+            output = torch.full((1,), 0.5) if kind == "observed" else None
+            made.append(Sample(inputs[which], y if kind == "labelled" else None, output, next(tickets)))
+        waiting = iter(made)
+        while chunk := list(itertools.islice(waiting, next(chunks))):
+            learning.process(chunk)
+    one, other = learners
+    assert one.counts == other.counts
+    assert one.weights == other.weights
+    assert one.outputs == pytest.approx(other.outputs, abs=1e-5)
+    assert one.metrics == pytest.approx(other.metrics, rel=1e-4)
+
+
 def test_the_same_calls_give_the_same_to_the_bit():
     data = stream(400, shift_at=250)
-    given = {
+    options = {
         "batch_size": 8,
         "memory": 64,
         "replayed": 4,
@@ -164,7 +221,7 @@ def test_the_same_calls_give_the_same_to_the_bit():
         "hypergradient": 0.02,
         "reactions": ("reset_head",),
     }
-    one, other = (fed(Watched(network(0.3), **given), *data) for _ in range(2))
+    one, other = (fed(Watched(network(0.3), **options), *data) for _ in range(2))
     assert one.drifts
     assert (one.outputs, one.weights, one.metrics, one.drifts) == (
         other.outputs,
@@ -180,11 +237,35 @@ def test_a_seed_leaves_the_random_numbers_of_the_process_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+class Noted(nn.Linear):
+    """Notes the random numbers of its training."""
+
+    def __init__(self) -> None:
+        super().__init__(FEATURES, 1)
+        self.seen: list[float] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            self.seen.append(torch.rand(()).item())
+        return super().forward(inputs)
+
+
+def test_each_step_has_random_numbers_of_its_own_that_follow_from_the_seed():
+    seen = [fed(Watched(Noted(), batch_size=4, seed=seed), *stream(40)).model.seen for seed in (1, 1, 2)]
+    assert seen[0] == seen[1]
+    assert len({*seen[0], *seen[2]}) == 20
+
+
+def test_only_new_samples_enter_the_memory():
+    learner = fed(Watched(batch_size=8, memory=1000, replayed=24), *stream(80))
+    assert len(learner._learning._memory) == 80
+
+
 def test_the_thread_makes_the_same_steps():
     data = stream(3000, shift_at=2000)
-    given = {"batch_size": 16, "memory": 200, "replayed": 8, "seed": 2, "put_timeout_s": 60.0, "capacity": 100}
-    direct = fed(Watched(network(0.2), **given), *data)
-    threaded = fed(Watched(network(0.2), background=True, **given), *data)
+    options = {"batch_size": 16, "memory": 200, "replayed": 8, "seed": 2, "put_timeout_s": 60.0, "capacity": 100}
+    direct = fed(Watched(network(0.2), **options), *data)
+    threaded = fed(Watched(network(0.2), background=True, **options), *data)
     assert direct.counts == threaded.counts
     assert [one.sample for one in direct.drifts] == [one.sample for one in threaded.drifts] != []
     assert direct.weights == threaded.weights
@@ -323,14 +404,14 @@ def test_a_restored_learner_goes_on_to_the_bit(cut: int, seed: int | None, tmp_p
 
 def test_a_snapshot_of_a_running_learner_loses_nothing(tmp_path: Path):
     inputs, targets = stream(1500)
-    given = {"batch_size": 8, "memory": 40, "replayed": 4, "seed": 1, "detector": "none", "put_timeout_s": 60.0}
-    direct = fed(Watched(network(0.2), **given), inputs, targets)
-    with Watched(network(0.2), background=True, **given) as learner:
+    options = {"batch_size": 8, "memory": 40, "replayed": 4, "seed": 1, "detector": "none", "put_timeout_s": 60.0}
+    direct = fed(Watched(network(0.2), **options), inputs, targets)
+    with Watched(network(0.2), background=True, **options) as learner:
         for x, y in zip(inputs[:1000], targets[:1000], strict=True):
             learner.put(x, y)
         learner.snapshot(tmp_path / "state.pt")
         is_queued = learner.queue_depth > 0
-    with Watched(network(0.2), **given) as later:
+    with Watched(network(0.2), **options) as later:
         later.restore(tmp_path / "state.pt")
         for x, y in zip(inputs[1000:], targets[1000:], strict=True):
             later.put(x, y)
@@ -381,6 +462,18 @@ def test_snapshots_that_are_damaged_or_of_something_else_are_refused(tmp_path: P
     assert learner.weights == before
 
 
+def test_a_restoration_that_fails_changes_nothing(tmp_path: Path):
+    fed(Watched(), *stream(64)).snapshot(tmp_path / "state.pt")
+    model = network()
+    groups = [{"params": model[0].parameters()}, {"params": model[3].parameters()}]
+    other = Watched(model, optimizer=torch.optim.Adam(groups))
+    before = other.weights
+    with pytest.raises(ConflictError, match="another learner"):
+        other.restore(tmp_path / "state.pt")
+    assert other.weights == before
+    assert other.counts.judged == 0
+
+
 def test_predictions_while_it_learns():
     inputs, targets = stream(2000)
     learner = Watched(network(0.5), background=True, put_timeout_s=60.0)
@@ -424,6 +517,17 @@ def test_a_producer_is_not_blocked_by_a_learner_that_is():
     assert learner.counts.learned == 4
 
 
+def test_a_stop_works_off_what_is_queued():
+    learner, go_on = blocked(capacity=100)
+    with learner:
+        for _ in range(50):
+            learner.put(np.zeros(FEATURES), 1.0)
+        is_queued = learner.queue_depth > 10
+        go_on()
+    assert is_queued
+    assert (learner.counts.learned, learner.queue_depth) == (50, 0)
+
+
 def test_a_stop_while_somebody_puts_leaves_nothing_uncounted():
     learner = Watched(background=True, capacity=200, put_timeout_s=0.001, stop_timeout_s=0.0)
     inputs, targets = stream(1)
@@ -444,7 +548,7 @@ def test_a_stop_while_somebody_puts_leaves_nothing_uncounted():
             time.sleep(0.001)
     for one in producers:
         one.join(30)
-    assert [one.hint for one in raised] == ["start it again: start()"] * 2
+    assert [one.hint for one in raised] == ["start it: start()"] * 2
     assert sorted(taken) == list(range(len(taken)))
     assert learner.counts.observed + learner.queue_depth + learner.dropped == len(taken)
     assert learner.counts.judged == learner.counts.observed

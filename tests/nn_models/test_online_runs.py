@@ -241,9 +241,12 @@ def test_sigterm_while_somebody_pushes(form: str, uri: str, tmp_path: Path):
     assert "Traceback" not in shown
 
 
-def test_sigterm_with_the_store_down(down: str, tmp_path: Path):
-    lines, _ = killed(PUSHING.format(name="down") + FORMS["within"], down, tmp_path)
-    bodies = [record.body for record in read_journal(store_folder(down).run(lines[0]).journal) if record.body]
+def test_sigterm_with_a_store_that_hangs(tmp_path: Path):
+    with FaultyProxy("http://127.0.0.1:9") as proxy:
+        proxy.mode = "hang"
+        lines, _ = killed(PUSHING.format(name="down") + FORMS["within"], proxy.url, tmp_path)
+        journal = store_folder(proxy.url).run(lines[0]).journal
+    bodies = [record.body for record in read_journal(journal) if record.body]
     [end] = [body for body in bodies if body["kind"] == "end"]
     assert (end["status"], end["reason"]) == ("KILLED", "ended by SIGTERM")
     last = [body["values"] for body in bodies if body["kind"] == "metrics" and "judged" in body["values"]][-1]

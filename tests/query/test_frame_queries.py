@@ -262,7 +262,7 @@ def test_no_rows_and_no_columns() -> None:
     assert refused("accuracy > 1", pd.DataFrame()).hint
 
 
-@pytest.mark.parametrize("method", [*METHODS, *PROPERTIES])
+@pytest.mark.parametrize("method", sorted({*METHODS, *PROPERTIES}))
 def test_every_method_is_pandas_own(method: str) -> None:
     """Each listed method exists, takes the listed arguments by these names, and refuses a stranger."""
     series = pd.Series(pd.to_datetime(["2026-01-01"])) if method.startswith("dt.") else pd.Series(["x"])

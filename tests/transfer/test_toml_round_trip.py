@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from transfer.full_store import BEGAN, files_of, fill, seen_by_mlflow
 
-from agentnn import ModelManager
+from agentnn import ModelManager, start_run
 from agentnn.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -216,6 +216,41 @@ def test_another_run_of_the_same_id_is_no_copy(written: str, make_store: Callabl
     assert [run.result for run in ModelManager(target).import_runs(from_store=written)] == ["there"]
 
 
+def test_a_run_that_was_logged_here_is_the_same_everywhere_and_nothing_is_delivered_to_its_copies(
+    make_store: Callable[[str], str], tmp_path: Path
+):
+    chain = [make_store("toml"), make_store("sqlite"), make_store("toml")]
+    with start_run("parent", tracking_uri=chain[0], tags={"odd*tag": "x"}) as parent:
+        parent.log_params({"model": {"layers": 3, "dropout": None, "sizes": [1, 2]}, "odd*key": 1, "long": "x" * 9000})
+        parent.log_metrics({"loss": float("nan"), "größe": float("inf"), "a": 1.0, "a.b": -0.0}, 2**62)
+        parent.log_text("mine", "config.toml")
+        with start_run("child", nested=True) as child:
+            child.log_metric("loss", 0.5, 0)
+    moved(chain)
+    first, *others = exports(chain, tmp_path)
+    assert all(one == first for one in others)
+    base, back = (Path(chain[number].removeprefix("toml:")) / "Default" for number in (0, 2))
+    assert {one.name for one in back.iterdir()} == {one.name for one in base.iterdir()}
+    there, here = (tomllib.loads((one / child.run_id / "config.toml").read_text())["_meta"] for one in (base, back))
+    assert here["parent_run_id"] == there["parent_run_id"] == parent.run_id
+    assert "agentnn.run_uuid" in there["tags"]
+    assert "agentnn.run_uuid" not in here.get("tags", {})
+    assert "process" not in here
+
+
+def test_a_damaged_run_keeps_no_other_out(written: str, make_store: Callable[[str], str]):
+    base = Path(written.removeprefix("toml:"))
+    target = make_store("toml")
+    moved([written, target])
+    copy = Path(target.removeprefix("toml:")) / "demo" / "baseline"
+    (copy / "config.toml").write_text("= damaged")
+    (base / "demo" / "second").mkdir()
+    (base / "demo" / "second" / "config.toml").write_text("lr = 1.0\n")
+    got = ModelManager(target).import_runs(from_store=written)
+    assert {run.run_id: run.result for run in got} == {"baseline": "there", "second": "imported"}
+    assert (copy / "config.toml").read_text() == "= damaged"
+
+
 def test_runs_that_two_projects_call_the_same_stay_two(written: str, make_store: Callable[[str], str], tmp_path: Path):
     base = Path(written.removeprefix("toml:"))
     shutil.copytree(base / "demo", base / "other")
@@ -250,7 +285,7 @@ def test_files_called_like_ours_are_told_apart(make_store: Callable[[str], str],
 
 KILLED = """
 import os, signal, sys
-from agentnn import ModelManager
+from agentnn import ModelManager, start_run
 
 left = [int(sys.argv[3])]
 

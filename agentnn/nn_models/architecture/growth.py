@@ -158,7 +158,7 @@ class Growth:
             "format": FORMAT,
             "epoch": len(self.steps),
             "finished": is_finished,
-            "settings": _settings(self._teaching, self.trainee.network),
+            "settings": _settings(self._teaching, self.trainee),
             "architecture": json.dumps(self.trainee.network.architecture.to_dict()),
             "network": self.trainee.network.state_dict(),
             "optimizer": self.trainee.optimizer.state_dict(),
@@ -179,12 +179,12 @@ class Growth:
         """
         try:
             network = DynamicNetwork(Architecture.from_dict(json.loads(state["architecture"])))
-            _refuse_another(state["settings"], _settings(teaching, network))
             network.to(teaching.device, state["network"]["feature_mean"].dtype).load_state_dict(state["network"])
-            optimizer = make_optimizer(network.parameters())
-            optimizer.load_state_dict(state["optimizer"])
             first, value, best = state["values"]
-            growth = cls(teaching, Trainee(network, optimizer, value), first)
+            trainee = Trainee(network, make_optimizer(network.parameters()), value)
+            _refuse_another(state["settings"], _settings(teaching, trainee))
+            trainee.optimizer.load_state_dict(state["optimizer"])
+            growth = cls(teaching, trainee, first)
             growth.best_value = best
             growth.steps = [ArchitectureStep.from_dict(step) for step in json.loads(state["steps"])]
             growth._began -= state["seconds"]
@@ -207,13 +207,15 @@ def _seed(teaching: Teaching, number: int) -> int:
     return (teaching.options.seed * 1_000_003 + number) % 2**32
 
 
-def _settings(teaching: Teaching, network: DynamicNetwork) -> dict[str, Any]:
+def _settings(teaching: Teaching, trainee: Trainee) -> dict[str, Any]:
     """What must not change between a checkpoint and its resumption."""
     options = {name: value for name, value in asdict(teaching.options).items() if name not in _MAY_CHANGE}
     return {
         **{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
-        "number of inputs": network.architecture.n_inputs,
-        "number of outputs": network.architecture.n_outputs,
+        "kind of optimizer": type(trainee.optimizer).__name__,
+        "criterion": type(teaching.criterion).__name__,
+        "number of inputs": trainee.network.architecture.n_inputs,
+        "number of outputs": trainee.network.architecture.n_outputs,
         "number of samples": len(teaching.train.inputs),
         "number of validation samples": len(teaching.validation.inputs),
     }

@@ -33,7 +33,8 @@ class ArchitectureOptions:
         noise: See :func:`~agentnn.nn_models.architecture.widening.widen`; replicas need some of it to learn to differ.
         prune_fraction: The share of its units that a layer loses.
         prune_by: How these are chosen; see :func:`~agentnn.nn_models.architecture.pruning.prune`.
-        standardise: Whether the network takes its inputs with mean and standard deviation of the training part.
+        standardise: Whether the network takes its inputs with mean and standard deviation of the training part; one
+            that is handed in keeps its own.
         loss: ``mse``, ``bce``, ``cross_entropy`` or another of ``training.loss``.
         optimizer: A class of ``torch.optim``.
         learning_rate: Of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +45,11 @@ class Teaching:
     device: torch.device
 
     def is_better(self, value: float, than: float, by: float = 0.0) -> bool:
-        """Whether a value is better than another one by more than so much; what is not finite is never."""
+        """Whether a value is better than another one by more than so much; one that is not finite never is."""
+        if not math.isfinite(value) or not math.isfinite(than):
+            return math.isfinite(value)
         gain = than - value if self.options.monitor_mode == "min" else value - than
-        return gain > by or (than != than and value == value)
+        return gain > by
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -149,4 +149,4 @@ class StreamBuffer:
 
     def _check_open(self) -> None:
         if not self._is_open:
-            raise ConflictError("the online learner takes nothing more: it has stopped", hint="start it again: start()")
+            raise ConflictError("the online learner takes nothing: it is not running", hint="start it: start()")

@@ -157,8 +157,8 @@ class StreamLearning:
 
     def predict(self, inputs: NDArray[Any] | Tensor) -> Tensor:
         """The model's outputs for a batch, from one consistent set of weights; any thread may ask at any time."""
-        tensor = torch.as_tensor(inputs).to(self.device)
-        outputs = self.served(tensor.to(self.dtype) if tensor.is_floating_point() else tensor)
+        tensor = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs))
+        outputs = self.served(tensor.to(self.device, self.dtype if tensor.is_floating_point() else None))
         if not isinstance(outputs, Tensor):
             raise UsageError(
                 f"the model gives a {type(outputs).__name__}, not a tensor", hint="return the outputs alone"

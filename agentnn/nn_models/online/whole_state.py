@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,14 +66,16 @@ class WholeState:
         """Go back to a state.
 
         Raises:
-            ConflictError: It is the state of another learner.
+            ConflictError: It is the state of another learner; this one is as it was.
         """
         for name, value in self._settings().items():
             if state["settings"].get(name) != value:
                 raise _another(f"its {name} was {state['settings'].get(name)}, and is {value} now")
+        before = copy.deepcopy(self.learning.state())
         try:
             self.learning.restore(state["learning"])
         except (KeyError, RuntimeError, ValueError) as error:
+            self.learning.restore(before)
             raise _another(" ".join(str(error).split())[:300]) from error
         events = unpacked(state["queue"], self.learning.device)
         self.buffer.restore(BufferState(events, state["next_ticket"], state["dropped"]))

@@ -85,7 +85,8 @@ class FrameView:
             connection.execute("DELETE FROM frame_columns")
         rows, patch = _patched_rows(before, {*change.read, *change.gone}, new)
         save_rows(connection, rows)
-        _patch_columns(connection, len(before.keys), ordered(dict.fromkeys(rows.shapes)), patch)
+        with making_sense():
+            _patch_columns(connection, len(before.keys), ordered(dict.fromkeys(rows.shapes)), patch)
 
 
 class _NewRows:

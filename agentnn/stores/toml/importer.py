@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from agentnn.errors import NotFoundError
+from agentnn.errors import CorruptDataError, NotFoundError
 from agentnn.settings import toml_folder
 from agentnn.stores.run_writer import FIRST_ID_TAG, Limits, StoredRun
 from agentnn.stores.toml.documents import render
@@ -39,10 +39,18 @@ class TomlImporter(TomlWriter):
     limits = Limits(param=None, tag=None, points=20_000, texts=20_000, any_key=True)
 
     def runs_with_tag(self, key: str) -> Iterator[StoredRun]:
-        """See :class:`~agentnn.stores.run_writer.RunImporter`."""
+        """See :class:`~agentnn.stores.run_writer.RunImporter`; one whose own files are damaged is there too."""
         for project in project_folders(self._base) if self._base.exists() else ():
             for folder in sorted(one for one in project.iterdir() if (one / ORIGIN).is_file()):
-                if key in origin_tags(folder) and (found := self.find_run(f"{project.name}/{folder.name}")):
+                tags = origin_tags(folder)
+                place = find_place(self._base, f"{project.name}/{folder.name}") if key in tags else None
+                if place is None:
+                    continue
+                try:
+                    found = _stored(place)
+                except CorruptDataError:
+                    found = StoredRun(place.run_id, folder.name, project.name, None, tags)
+                if found is not None:
                     yield found
 
     def find_run(self, run_id: str) -> StoredRun | None:
