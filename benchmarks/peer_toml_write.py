@@ -31,7 +31,7 @@ WARM_UP = 20
 @contextmanager
 def start_directory(folder: Path, *, with_steps: bool = True) -> Iterator[Session]:
     """Log into a run's files, and nothing else."""
-    from agentnn.stores.toml.run_directory import RunDirectory
+    from agentnn.stores.toml.runs.run_directory import RunDirectory
 
     run = RunDirectory.create(folder, PROJECT, "run", {"lr": 0.001})
     yield Session(lambda values, step: run.add_metrics(values, step=step if with_steps else None))

@@ -163,8 +163,8 @@ def make_store(
     """Make an empty store of one of ``STORE_KINDS``; returns its tracking URI.
 
     "server" is the session's server, emptied, so that there is one a test. "mlruns" sets MLFLOW_ALLOW_FILE_STORE, which
-    is needed to write. "toml" is a folder of projects, which is not there yet. The test goes to ``tmp_path``: there MLflow
-    puts the artifacts of new experiments of a database.
+    is needed to write. "toml" is a folder of projects, which is not there yet. The test goes to ``tmp_path``: there
+    MLflow puts the artifacts of new experiments of a database.
     """
     monkeypatch.chdir(tmp_path)
     made: list[tuple[str, str]] = []

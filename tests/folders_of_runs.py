@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from agentnn.sdk.project_frame import load_frame
-from agentnn.stores.toml.index import Index
+from agentnn.stores.toml.index.index import Index
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from agentnn.stores.toml.store_histories import histories_of
+from agentnn.stores.toml.asking.histories import histories_of
 from agentnn.tracking.capture.guard import warn
 from agentnn.tracking.endings import Ending
 from agentnn.tracking.local_run_search import load_local_run
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from agentnn.records import Metric
-    from agentnn.stores.toml.scanning import Unreadable
+    from agentnn.stores.toml.index.scanning import Unreadable
     from agentnn.tracking.local_run import LocalRun
 
 _MOST_NAMED = 10

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentnn.stores.toml.frame import read_frame
-from agentnn.stores.toml.frame_columns import MISSING, Column, text_parts, values_of
-from agentnn.stores.toml.frame_leaves import ROW_COLUMNS
+from agentnn.stores.toml.frame.columns import MISSING, Column, text_parts, values_of
+from agentnn.stores.toml.frame.frame import read_frame
+from agentnn.stores.toml.frame.leaves import ROW_COLUMNS
 from agentnn.tracking.capture.guard import warn
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from agentnn.stores.toml.scanning import Unreadable
+    from agentnn.stores.toml.index.scanning import Unreadable
 
 
 def load_frame(base_dir: str | os.PathLike[str]) -> tuple[pd.DataFrame, tuple[Unreadable, ...]]:

@@ -106,7 +106,7 @@ def open_store(settings: Settings) -> TrackingStore:
         except SchemaMismatch as mismatch:
             _warn_of_slow_path(mismatch)
     elif toml_folder(uri) is not None:
-        from agentnn.stores.toml.store import TomlStore
+        from agentnn.stores.toml.asking.store import TomlStore
 
         return TomlStore(settings)
     return _through_mlflow(settings)
@@ -129,7 +129,7 @@ def open_registry(settings: Settings) -> ModelRegistry:
         except SchemaMismatch as mismatch:
             _warn_of_slow_path(mismatch)
     elif toml_folder(uri) is not None:
-        from agentnn.stores.toml.store_registry import NoRegistry
+        from agentnn.stores.toml.asking.registry import NoRegistry
 
         return NoRegistry()
     from agentnn.stores.mlflow_client import MlflowClientRegistry

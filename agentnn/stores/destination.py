@@ -96,7 +96,7 @@ def check_experiment(settings: Settings, name: str) -> None:
 
 def _local_experiment(settings: Settings, name: str) -> Experiment | None:
     if toml_folder(settings.tracking_uri) is not None:
-        from agentnn.stores.toml.store import TomlStore
+        from agentnn.stores.toml.asking.store import TomlStore
 
         return TomlStore(settings).find_experiment(name=name)
     if not settings.tracking_uri.lower().startswith("sqlite"):

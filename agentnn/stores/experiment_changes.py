@@ -55,7 +55,7 @@ def open_experiment_changes(settings: Settings, *, create: bool = False) -> Expe
         CorruptDataError, NotAStoreError: There is something else at its path.
     """
     if toml_folder(settings.tracking_uri) is not None:
-        from agentnn.stores.toml.project_changes import TomlExperimentChanges
+        from agentnn.stores.toml.writing.project_changes import TomlExperimentChanges
 
         return TomlExperimentChanges(settings)
     from agentnn.stores.mlflow_experiments import MlflowExperimentChanges

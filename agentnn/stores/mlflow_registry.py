@@ -17,7 +17,7 @@ from agentnn.settings import toml_folder
 from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
-from agentnn.stores.toml.store_registry import no_registry
+from agentnn.stores.toml.asking.registry import no_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -59,7 +59,7 @@ def open_run_changes(settings: Settings) -> RunChanges:
         StoreUnavailable, CorruptDataError, NotAStoreError: The store can't be used.
     """
     if toml_folder(settings.tracking_uri) is not None:
-        from agentnn.stores.toml.changes import TomlRunChanges
+        from agentnn.stores.toml.writing.changes import TomlRunChanges
 
         return TomlRunChanges(settings)
     if settings.tracking_uri.lower().startswith(("sqlite://", "sqlite+pysqlite://")):

@@ -179,7 +179,7 @@ def open_writer(settings: Settings) -> RunWriter:
         CorruptDataError, NotAStoreError: There is something else at its path.
     """
     if toml_folder(settings.tracking_uri) is not None:
-        from agentnn.stores.toml.writer import TomlWriter
+        from agentnn.stores.toml.writing.writer import TomlWriter
 
         return TomlWriter(settings)
     if settings.tracking_uri.lower().startswith(("sqlite://", "sqlite+pysqlite://")):
@@ -204,7 +204,7 @@ def open_importer(settings: Settings) -> RunImporter:
         UsageError, StoreUnavailable, CorruptDataError, NotAStoreError: See :func:`open_writer`.
     """
     if toml_folder(settings.tracking_uri) is not None:
-        from agentnn.stores.toml.importer import TomlImporter
+        from agentnn.stores.toml.writing.importer import TomlImporter
 
         return TomlImporter(settings)
     from agentnn.stores.mlflow_import import MlflowImporter
@@ -215,7 +215,7 @@ def open_importer(settings: Settings) -> RunImporter:
 def dataset_inputs(settings: Settings, run_id: str) -> list[dict[str, Any]]:
     """The data sets that a run has as inputs, with all that the store knows of them, in a fixed order."""
     if toml_folder(settings.tracking_uri) is not None:
-        from agentnn.stores.toml.importer import dataset_inputs as read
+        from agentnn.stores.toml.writing.importer import dataset_inputs as read
     else:
         from agentnn.stores.mlflow_import import dataset_inputs as read
     found = read(settings, run_id)

@@ -19,7 +19,7 @@ from agentnn.tracking.wandb_links import dashboard_url
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agentnn.stores.toml.run_directory import RunDirectory
+    from agentnn.stores.toml.runs.run_directory import RunDirectory
     from agentnn.tracking.wandb_mirror import WandbMirror
 
 _log = logging.getLogger("agentnn")

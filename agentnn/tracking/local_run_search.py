@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agentnn.errors import NotFoundError
 from agentnn.stores.toml.layout import CONFIG, directory_name
 from agentnn.stores.toml.projects import is_name, project_folders
-from agentnn.stores.toml.run_directory import RunDirectory
+from agentnn.stores.toml.runs.run_directory import RunDirectory
 from agentnn.tracking.local_run import LocalRun
 
 if TYPE_CHECKING:

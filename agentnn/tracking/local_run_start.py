@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, UsageError
 from agentnn.stores.toml.layout import META, WANDB
-from agentnn.stores.toml.run_directory import RunDirectory
+from agentnn.stores.toml.runs.run_directory import RunDirectory
 from agentnn.tracking.capture.git import read_commit
 from agentnn.tracking.journal.process_identity import this_process, user_name
 from agentnn.tracking.local_run import LocalRun, now

@@ -21,7 +21,7 @@ from agentnn import AgentNNWarning, ModelManager
 from agentnn.errors import CorruptDataError
 from agentnn.records import PARENT_TAG, DatasetInput
 from agentnn.stores.toml.layout import INDEX
-from agentnn.stores.toml.run_directory import RunDirectory
+from agentnn.stores.toml.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -481,9 +481,9 @@ class TestDamage:
             expected = manager.list_runs()
             index = local / "checkpoints" / INDEX
             index.write_bytes(index.read_bytes()[:4096] + os.urandom(index.stat().st_size - 4096))
-            assert manager.list_runs() == set(expected)
+            assert manager.list_runs() == expected
             index.write_bytes(b"no database")
-            assert manager.list_runs() == set(expected)
+            assert manager.list_runs() == expected
             index.unlink()
             assert manager.get_best_run("sharpe").run_id == "ada-01"
 

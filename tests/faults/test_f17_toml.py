@@ -12,7 +12,7 @@ from cli.support import in_process
 from folders_of_runs import ids_of, write_run
 
 from agentnn.sdk.project_frame import load_frame
-from agentnn.stores.toml.index import Index
+from agentnn.stores.toml.index.index import Index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +94,7 @@ def as_nobody(base: Path, code: str) -> str:
     become = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})" if os.geteuid() == 0 else ""
     head = (
         "import os, sys, sqlite3, json, pandas, rtoml, tomllib, pyarrow; from pathlib import Path\n"
-        "from agentnn.stores.toml import index, index_rows, index_runs, documents\n"
+        "from agentnn.stores.toml.index import index, rows, runs; from agentnn.stores.toml.text import documents\n"
         "from agentnn.sdk.project_frame import load_frame\n"
         f"base = Path({str(base)!r}); Index = index.Index\n{become}\n"
     )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from agentnn.stores.toml import history, replacing
-from agentnn.stores.toml.run_directory import RunDirectory
+from agentnn.stores.toml.runs import history, replacing
+from agentnn.stores.toml.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentnn.errors import ConflictError
-from agentnn.stores.toml.run_directory import RunDirectory
+from agentnn.stores.toml.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentnn.errors import CorruptDataError, UsageError
-from agentnn.stores.toml.documents import parse, plain, render
+from agentnn.stores.toml.text.documents import parse, plain, render
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SCALARS = st.one_of(
@@ -364,7 +364,7 @@ def test_a_value_of_another_type_is_a_change():
 
 
 def test_a_hash_in_a_text_is_no_comment(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("agentnn.stores.toml.documents.rewrite", None)
+    monkeypatch.setattr("agentnn.stores.toml.text.documents.rewrite", None)
     before = b"""colour = "#fff"\nb = '#'\nc = '''\n#'''\nd = \"\"\"a\\\"\"\"#\"\"\"\n"""
     assert read_back({"colour": "#000"}, before) == {"colour": "#000"}
 

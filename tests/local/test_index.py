@@ -14,8 +14,8 @@ import pytest
 from folders_of_runs import ids_of, tables_of, write_run
 
 from agentnn.errors import StoreUnavailable
-from agentnn.stores.toml import scanning
-from agentnn.stores.toml.index import Index, Unreadable
+from agentnn.stores.toml.index import scanning
+from agentnn.stores.toml.index.index import Index, Unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> float:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files of runs that were opened."""
-    from agentnn.stores.toml import index_reading
+    from agentnn.stores.toml.index import reading as index_reading
 
     opened: list[str] = []
     real = index_reading.read_file

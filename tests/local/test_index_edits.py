@@ -16,8 +16,8 @@ from folders_of_runs import ids_of, made_anew, tables_of, write_run
 from pandas.testing import assert_frame_equal
 
 from agentnn.sdk.project_frame import load_frame
-from agentnn.stores.toml import scanning
-from agentnn.stores.toml.index import Index
+from agentnn.stores.toml.index import scanning
+from agentnn.stores.toml.index.index import Index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,7 +146,7 @@ REFRESHING = """
 import sys, time
 from pathlib import Path
 from agentnn.sdk.project_frame import load_frame
-from agentnn.stores.toml.index import Index
+from agentnn.stores.toml.index.index import Index
 from agentnn.stores.sqlite_file import ReadOnlyDatabase
 base, end = Path(sys.argv[1]), time.monotonic() + float(sys.argv[2])
 rounds = 0
@@ -207,7 +207,7 @@ def test_a_process_that_dies_in_the_middle_leaves_what_was_there(tmp_path: Path)
         write_run(tmp_path / "base", f"p/r{number}")
     base = tmp_path / "base"
     code = (
-        "import sys; from pathlib import Path; from agentnn.stores.toml.index import Index; "
+        "import sys; from pathlib import Path; from agentnn.stores.toml.index.index import Index; "
         "Index(Path(sys.argv[1])).refresh()"
     )
     for delay in (0.15, 0.2, 0.25, 0.3, 0.35, 0.4):

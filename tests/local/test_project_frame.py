@@ -24,7 +24,7 @@ from pandas.testing import assert_frame_equal
 
 from agentnn.errors import AgentNNWarning, StoreUnavailable
 from agentnn.sdk.project_frame import load_frame
-from agentnn.stores.toml import scanning
+from agentnn.stores.toml.index import scanning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -199,7 +199,7 @@ def test_four_thousand_keys(base: Path) -> None:
 
 
 def test_none_is_given_back(base: Path) -> None:
-    from agentnn.stores.toml.documents import render
+    from agentnn.stores.toml.text.documents import render
 
     write_run(base, "p/a", render({"limit": None, "other": 1}).decode())
     write_run(base, "p/b", render({"limit": 0.5, "other": "x"}).decode())

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 from agentnn.errors import AgentNNError, ConflictError, CorruptDataError, NotFoundError, StoreUnavailable, UsageError
 from agentnn.records import Metric
-from agentnn.stores.toml import replacing, run_values
-from agentnn.stores.toml.history import rank
-from agentnn.stores.toml.run_directory import RunDirectory
+from agentnn.stores.toml.runs import replacing, run_values
+from agentnn.stores.toml.runs.history import rank
+from agentnn.stores.toml.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnn.records import DatasetInput, Metric
-from agentnn.stores.toml.documents import parse, render
-from agentnn.stores.toml.run_documents import facts_of, milliseconds_of, one_point
+from agentnn.stores.toml.runs.run_documents import facts_of, milliseconds_of, one_point
+from agentnn.stores.toml.text.documents import parse, render
 
 WRITTEN = 1_700_000_000_000
 TEXT = st.text(max_size=5)

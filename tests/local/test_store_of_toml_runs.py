@@ -16,8 +16,8 @@ from agentnn.query.runs import RunQuery
 from agentnn.query.selection import BestQuery
 from agentnn.records import PARENT_TAG, DatasetInput, Run
 from agentnn.settings import Settings
-from agentnn.stores.toml.run_directory import RunDirectory
-from agentnn.stores.toml.store import TomlStore
+from agentnn.stores.toml.asking.store import TomlStore
+from agentnn.stores.toml.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

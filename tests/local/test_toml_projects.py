@@ -9,9 +9,9 @@ import pytest
 from agentnn.errors import CorruptDataError, StoreUnavailable
 from agentnn.records import Experiment
 from agentnn.settings import Settings
+from agentnn.stores.toml.asking.store import TomlStore
 from agentnn.stores.toml.layout import directory_name
 from agentnn.stores.toml.projects import is_name, read_project, read_projects
-from agentnn.stores.toml.store import TomlStore
 
 if TYPE_CHECKING:
     from pathlib import Path

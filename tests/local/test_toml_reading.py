@@ -13,7 +13,7 @@ import tomli_w
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agentnn.stores.toml.document_text import read_toml
+from agentnn.stores.toml.text.reading import read_toml
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = st.one_of(

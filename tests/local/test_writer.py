@@ -23,11 +23,11 @@ from agentnn.errors import ConflictError, NotFoundError, UnsafeError, UsageError
 from agentnn.records import Metric
 from agentnn.settings import Settings
 from agentnn.stores.run_writer import UUID_TAG
-from agentnn.stores.toml.artifact_names import artifact_names, stored_name
-from agentnn.stores.toml.documents import parse, render
-from agentnn.stores.toml.run_documents import params_of
-from agentnn.stores.toml.typed_params import put_params
-from agentnn.stores.toml.writer import TomlWriter
+from agentnn.stores.toml.runs.artifact_names import artifact_names, stored_name
+from agentnn.stores.toml.runs.run_documents import params_of
+from agentnn.stores.toml.runs.typed_params import put_params
+from agentnn.stores.toml.text.documents import parse, render
+from agentnn.stores.toml.writing.writer import TomlWriter
 from agentnn.tracking.journal.process_identity import ProcessIdentity, this_process
 from agentnn.tracking.journal.state import StoreFolder
 

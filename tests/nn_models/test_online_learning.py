@@ -518,7 +518,7 @@ def test_a_producer_is_not_blocked_by_a_learner_that_is():
 
 
 def test_a_stop_works_off_what_is_queued():
-    learner, go_on = blocked(capacity=100)
+    learner, go_on = blocked(capacity=100, stop_timeout_s=60.0)
     with learner:
         for _ in range(50):
             learner.put(np.zeros(FEATURES), 1.0)

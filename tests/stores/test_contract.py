@@ -48,7 +48,7 @@ from agentnn.settings import Settings
 from agentnn.stores.mlflow_client import MlflowClientRegistry, MlflowClientStore
 from agentnn.stores.sql import SqlStore
 from agentnn.stores.sql_registry import SqlRegistry
-from agentnn.stores.toml.store import TomlStore
+from agentnn.stores.toml.asking.store import TomlStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -23,7 +23,7 @@ from mlflow import MlflowClient
 from waiting_runs import WaitingRun, dead_process, living_process, store_folder
 
 from agentnn import ModelManager
-from agentnn.errors import AgentNNWarning, NotFoundError, StoreUnavailable, UsageError
+from agentnn.errors import AgentNNWarning, NotFoundError, StoreUnavailable
 from agentnn.tracking.journal.process_identity import ProcessIdentity
 from agentnn.tracking.journal.state import read_json
 from agentnn.tracking.sending.sender_control import is_sender_running

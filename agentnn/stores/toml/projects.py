@@ -79,8 +79,8 @@ def read_project(folder: Path) -> Experiment:
         return _unsaid(folder)
     except OSError as error:
         raise CorruptDataError(f"{folder / PROJECT} can't be read: {error.strerror}") from error
-    from agentnn.stores.toml.documents import parse  # few projects have such a file
-    from agentnn.stores.toml.run_documents import milliseconds_of
+    from agentnn.stores.toml.runs.run_documents import milliseconds_of
+    from agentnn.stores.toml.text.documents import parse  # few projects have such a file
     from agentnn.values.logged import param_text
 
     said = parse(data, folder / PROJECT)

@@ -1,0 +1,1 @@
+"""All runs as the columns of a table, kept beside the index."""

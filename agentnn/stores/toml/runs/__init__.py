@@ -1,0 +1,1 @@
+"""One run's folder: its files, and what stands in them."""

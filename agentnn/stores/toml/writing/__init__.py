@@ -1,0 +1,1 @@
+"""Projects as a store that is written to."""
