@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PARENT_TAG = "mlflow.parentRunId"
 RUN_NAME_TAG = "mlflow.runName"
+COMMIT_TAG = "mlflow.source.git.commit"
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 

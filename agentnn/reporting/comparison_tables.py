@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from agentnn.query.comparison import varying_keys
-from agentnn.records import iso_time
+from agentnn.records import COMMIT_TAG, iso_time
 from agentnn.reporting.cells import (
     GrowingTable,
     best_places,
@@ -41,7 +41,6 @@ _MANY_RUNS = 50
 of a thousand runs is to stay small."""
 
 _DIGITS, _DELTA_DIGITS = 7, 10
-_COMMIT_TAG = "mlflow.source.git.commit"
 _IN_WORDS = {"max": "greater", "min": "smaller", None: "not declared"}
 
 
@@ -113,7 +112,7 @@ def _add_identity(table: GrowingTable, facts: ComparisonFacts, names: Mapping[st
     table.add(Column("name", "Run"), [names[run.run_id] for run in runs])
     states = [run.status if run.lifecycle_stage == "active" else f"{run.status}, deleted" for run in runs]
     datasets = [", ".join(f"{one.name} {one.digest}" for one in run.datasets) or None for run in runs]
-    commits = [run.tags.get(_COMMIT_TAG, "")[:12] or None for run in runs]
+    commits = [run.tags.get(COMMIT_TAG, "")[:12] or None for run in runs]
     for column, cells in (
         (Column("experiment", "Experiment"), [run.experiment for run in runs]),
         (Column("status", "Status"), states),

@@ -7,10 +7,11 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentnn.records import COMMIT_TAG
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COMMIT_TAG = "mlflow.source.git.commit"
 _TIMEOUT_S = 10
 
 

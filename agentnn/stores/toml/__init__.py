@@ -13,6 +13,6 @@
 Files are the truth; the index is only what was read of them. A project is an experiment, and its folder's name is the
 experiment's id; a run folder's name is the run's id.
 
-``text`` turns mappings into TOML and back, ``runs`` reads and writes the folder of one run, ``index`` and ``frame`` read
-all of them, ``asking`` and ``writing`` are the store that the rest of agentnn sees. docs/adr/0010 says why.
+``text`` turns mappings into TOML and back, ``runs`` reads and writes the folder of one run, ``index`` and ``frame``
+read all of them, ``asking`` and ``writing`` are the store that the rest of agentnn sees. docs/adr/0010 says why.
 """

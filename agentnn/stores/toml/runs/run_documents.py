@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentnn.records import PARENT_TAG, RUN_NAME_TAG, DatasetInput, Metric
+from agentnn.records import COMMIT_TAG, PARENT_TAG, RUN_NAME_TAG, DatasetInput, Metric
 from agentnn.stores.toml.layout import META, WANDB
 from agentnn.values.logged import param_text
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 STATUSES = frozenset(("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"))
 
-COMMIT_TAG = "mlflow.source.git.commit"
 FIELD_OF_TAG = {
     RUN_NAME_TAG: "name",
     PARENT_TAG: "parent_run_id",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import subprocess
 import uuid
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, StoreUnavailable, UnsafeError
+from agentnn.errors import ConflictError, NotFoundError, UnsafeError
 from agentnn.settings import toml_folder
 from agentnn.stores.artifacts import safe_path
 from agentnn.stores.run_changes import deleted_run
 from agentnn.stores.run_writer import UUID_TAG
+from agentnn.stores.source_commit import with_commit
 from agentnn.stores.toml.asking.runs import find_place
 from agentnn.stores.toml.layout import CONFIG, META
 from agentnn.stores.toml.projects import read_project
@@ -24,7 +23,7 @@ from agentnn.stores.toml.runs.run_documents import USER_TAG, params_of
 from agentnn.stores.toml.runs.run_meta import drop_tag, end, is_deleted, mark_deleted, moment, put_tags
 from agentnn.stores.toml.runs.typed_params import put_params
 from agentnn.stores.toml.writing.project_changes import ensure_project
-from agentnn.stores.whole_files import copy_whole, digest_of
+from agentnn.stores.whole_files import put_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from agentnn.records import Experiment, Metric
     from agentnn.settings import Settings
 
-_COMMIT_TAG = "mlflow.source.git.commit"
-_GIT_TIMEOUT_S = 10
 _MOST_KNOWN = 256
 
 
@@ -62,8 +59,7 @@ class TomlWriter:
     ) -> str:
         """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         run_id = id_of(tags.get(UUID_TAG) or uuid.uuid4().hex)
-        commit = _commit_of(Path(source)) if source else None
-        known = {**tags, _COMMIT_TAG: commit} if commit else tags
+        known = with_commit(tags, source)
         try:
             RunDirectory.make(
                 self._base / experiment_id / run_id, self._config(experiment_id, run_id, name, start_time, known)
@@ -129,19 +125,7 @@ class TomlWriter:
         place = run.path / stored_name(str(safe_path(target)))
         if not place.resolve().is_relative_to(run.path.resolve()):
             raise UnsafeError(f"{target!r} is behind a link that leaves the run's folder", hint="nothing was written")
-        try:
-            copy_whole(source, place, run.path)
-            arrived = digest_of(place)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise ConflictError(
-                f"{target!r} would be both a file and a folder of the run", hint="choose another name"
-            ) from None
-        except OSError as error:
-            raise StoreUnavailable(
-                f"{place} can't be written: {error.strerror}", hint="make room on the disk"
-            ) from error
-        if arrived != digest_of(source):
-            raise CorruptDataError(f"{target} did not arrive whole", hint="it is sent again: agentnn run sync")
+        put_whole(source, place, run.path)
 
     def terminate(self, run_id: str, status: str, end_time: int) -> None:
         """See :class:`~agentnn.stores.run_writer.RunWriter`."""
@@ -206,17 +190,3 @@ def id_of(uuid: str) -> str:
 def _refuse_deleted(run_id: str, config: Mapping[str, Any]) -> None:
     if is_deleted(config):
         raise deleted_run(run_id)
-
-
-def _commit_of(source: Path) -> str | None:
-    """The commit of the repository that a script lies in."""
-    git = shutil.which("git")
-    if git is None or not source.exists():
-        return None
-    folder = source.absolute().parent if source.is_file() else source.absolute()
-    command = [git, "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD"]
-    try:
-        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_GIT_TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return asked.stdout.strip() or None
