@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Prequential:
@@ -37,16 +37,16 @@ class Prequential:
         self._total = self._faded = self._weight = 0.0
         self._window: deque[float] = deque(maxlen=window)
 
-    def update(self, errors: Iterable[float]) -> None:
+    def update(self, errors: Sequence[float]) -> None:
         """Take the errors of the next samples, in their order."""
-        total, faded, weight, fading, count = self._total, self._faded, self._weight, self.fading, self.count
+        total, faded, weight, fading = self._total, self._faded, self._weight, self.fading
         for error in errors:
-            count += 1
             total += error
             faded = error + fading * faded
             weight = 1.0 + fading * weight
-            self._window.append(error)
-        self._total, self._faded, self._weight, self.count = total, faded, weight, count
+        self._total, self._faded, self._weight = total, faded, weight
+        self.count += len(errors)
+        self._window.extend(errors)
 
     @property
     def mean(self) -> float:

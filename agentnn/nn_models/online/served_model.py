@@ -41,6 +41,7 @@ class ServedModel:
 
     def __init__(self, model: nn.Module, device: torch.device, precision: Precision) -> None:
         self._model = model
+        self._modules = [*model.modules()]
         self._source = [*model.parameters(), *model.buffers()]
         self._autocast = autocasting(device, precision)
         self._is_exact = precision == "float32"
@@ -59,7 +60,19 @@ class ServedModel:
         finally:
             with self._lock:
                 used.readers -= 1
-        return outputs if self._is_exact or not isinstance(outputs, torch.Tensor) else outputs.float()
+        return self._exact(outputs)
+
+    def own(self, inputs: Tensor) -> Any:
+        """The same for the thread that learns, between two steps: by the model itself, whose weights are at hand."""
+        for one in self._modules:
+            one.training = False
+        try:
+            with torch.no_grad(), self._autocast():
+                outputs = self._model(inputs)
+        finally:
+            for one in self._modules:
+                one.training = True
+        return self._exact(outputs)
 
     def publish(self) -> None:
         """Let predictions use the weights as they are now; only one thread may publish."""
@@ -69,6 +82,9 @@ class ServedModel:
                 target.copy_(source)
         with self._lock:
             self._current = fresh
+
+    def _exact(self, outputs: Any) -> Any:
+        return outputs if self._is_exact or not isinstance(outputs, torch.Tensor) else outputs.float()
 
     def _unused(self) -> _Copy:
         with self._lock:

@@ -6,7 +6,6 @@ import math
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from operator import is_
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -132,10 +131,6 @@ class StreamLearning:
         """Labelled samples that are still missing for the next step."""
         return self.options.batch_size - self._in_batch
 
-    @property
-    def _until_report(self) -> int:
-        return self.options.log_every - self.counts.judged % self.options.log_every
-
     def process(self, events: Sequence[Event]) -> None:
         """Take the next events of the stream.
 
@@ -143,27 +138,43 @@ class StreamLearning:
             TrainingError: A prediction is no longer finite.
             UsageError: Targets don't fit the model's outputs.
         """
+        start = 0
+        while start < len(events):
+            most = min(self.room, self.options.log_every - self.counts.judged % self.options.log_every)
+            ready = _ready(events[start : start + most])
+            if ready:
+                self.counts.observed += len(ready)
+                self._judge_new(ready)
+                start += len(ready)
+            else:
+                start = self._work_off_mixed(events, start, most)
+            if self.room <= 0:
+                self._learn()
+
+    def _work_off_mixed(self, events: Sequence[Event], start: int, most: int) -> int:
+        """Predict and judge up to so many labelled samples, of which some were there before; gives the next event."""
         unpredicted: list[Sample] = []
         labelled: list[Sample] = []
-        for event in events:
+        while start < len(events) and len(labelled) < most:
+            event = events[start]
             sample = self._arrived(event, unpredicted) if isinstance(event, Sample) else self._found(event)
-            if sample is None or sample.y is None:
-                continue
-            labelled.append(sample)
-            if len(labelled) >= min(self.room, self._until_report):
-                self._work_off(unpredicted, labelled)
-                unpredicted, labelled = [], []
-        self._work_off(unpredicted, labelled)
+            if sample is not None and sample.y is not None:
+                labelled.append(sample)
+            start += 1
+        if unpredicted:
+            inputs = self._to_device(np.stack([one.x for one in unpredicted]))
+            for sample, output in zip(unpredicted, self._predict(inputs, unpredicted), strict=True):
+                sample.output = output
+        if labelled:
+            kept, known = self._finite(labelled)
+            if kept:
+                self._judge(torch.stack([cast("Tensor", one.output) for one in kept]), known)
+        return start
 
     def predict(self, inputs: NDArray[Any] | Tensor) -> Tensor:
         """The model's outputs for a batch, from one consistent set of weights; any thread may ask at any time."""
         tensor = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs))
-        outputs = self.served(tensor.to(self.device, self.dtype if tensor.is_floating_point() else None))
-        if not isinstance(outputs, Tensor):
-            raise UsageError(
-                f"the model gives a {type(outputs).__name__}, not a tensor", hint="return the outputs alone"
-            )
-        return outputs
+        return _tensor(self.served(tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)))
 
     def _arrived(self, sample: Sample, unpredicted: list[Sample]) -> Sample:
         self.counts.observed += 1
@@ -184,30 +195,11 @@ class StreamLearning:
         sample.y = label.y
         return sample
 
-    def _work_off(self, unpredicted: list[Sample], labelled: list[Sample]) -> None:
-        """Predict, judge, and learn if there is enough for a step."""
-        if len(labelled) == len(unpredicted) and all(map(is_, labelled, unpredicted)):
-            if labelled:
-                self._judge_new(labelled)
-        else:
-            if unpredicted:
-                for sample, output in zip(unpredicted, self._outputs_of(unpredicted), strict=True):
-                    sample.output = output
-            if labelled:
-                self._judge_known(labelled)
-        if self.room <= 0:
-            self._learn()
-
     def _judge_new(self, samples: list[Sample]) -> None:
-        """The usual case, of samples that come with their labels: no row is touched on its own."""
+        """The usual case, samples that come with their labels: no row is touched on its own."""
         kept, new = self._finite(samples)
         if kept:
             self._judge(self._predict(new.inputs, kept), new)
-
-    def _judge_known(self, samples: list[Sample]) -> None:
-        kept, known = self._finite(samples)
-        if kept:
-            self._judge(torch.stack([cast("Tensor", one.output) for one in kept]), known)
 
     def _finite(self, samples: list[Sample]) -> tuple[list[Sample], Samples]:
         """The samples without NaN and infinity, of which nothing could be learnt, also as tensors."""
@@ -220,11 +212,8 @@ class StreamLearning:
             self.counts.invalid += count - len(samples)
         return samples, Samples(self._to_device(inputs), self._to_device(targets))
 
-    def _outputs_of(self, samples: list[Sample]) -> Tensor:
-        return self._predict(self._to_device(np.stack([one.x for one in samples])), samples)
-
     def _predict(self, inputs: Tensor, samples: list[Sample]) -> Tensor:
-        outputs = self.predict(inputs)
+        outputs = _tensor(self.served.own(inputs))
         if self._on_predictions is not None:
             self._on_predictions([one.ticket for one in samples], outputs)
         return outputs
@@ -249,24 +238,27 @@ class StreamLearning:
         self._watch(values[LOSS])
         self._batch.append(samples)
         self._in_batch += len(outputs)
-        if self._on_report is not None and self._until_report == self.options.log_every:
+        if self._on_report is not None and self.counts.judged % self.options.log_every == 0:
             self._on_report()
 
     def _watch(self, errors: list[float]) -> None:
+        """Count the samples, and look for a drift after each."""
+        before = self.counts.judged
+        self.counts.judged += len(errors)
         if self._detector is None:
-            self.counts.judged += len(errors)
             return
-        for error in errors:
-            self.counts.judged += 1
+        for number, error in enumerate(errors, start=before + 1):
             change = self._detector.update(error)
-            if change is not None and change.is_rise and self.counts.judged >= self._quiet_until:
-                self._quiet_until = self.counts.judged + self.options.drift_cooldown
-                self.counts.drifts += 1
-                drift = Drift(self.counts.judged, change.before, change.after, self.options.reactions)
-                self.drifts.append(drift)
-                self._due = list(drift.reactions)
-                if self._on_drift is not None:
-                    self._on_drift(drift)
+            if change is not None and change.is_rise and number >= self._quiet_until:
+                self._quiet_until = number + self.options.drift_cooldown
+                self._drifted(Drift(number, change.before, change.after, self.options.reactions))
+
+    def _drifted(self, drift: Drift) -> None:
+        self.counts.drifts += 1
+        self.drifts.append(drift)
+        self._due = list(drift.reactions)
+        if self._on_drift is not None:
+            self._on_drift(drift)
 
     def _learn(self) -> None:
         parts, self._batch, self._in_batch = self._batch, [], 0
@@ -355,3 +347,15 @@ class StreamLearning:
 
 def _kind(device: torch.device) -> str:
     return "cuda" if device.type == "cpu" else device.type
+
+
+def _ready(events: Sequence[Event]) -> list[Sample]:
+    """The events, if all of them are samples that come with their labels and without a prediction; otherwise none."""
+    ready = [one for one in events if isinstance(one, Sample) and one.y is not None and one.output is None]
+    return ready if len(ready) == len(events) else []
+
+
+def _tensor(outputs: Any) -> Tensor:
+    if not isinstance(outputs, Tensor):
+        raise UsageError(f"the model gives a {type(outputs).__name__}, not a tensor", hint="return the outputs alone")
+    return outputs
