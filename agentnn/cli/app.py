@@ -66,7 +66,7 @@ def root(
         typer.Option(
             "--tracking-uri",
             metavar="URI",
-            help="Where runs are kept: sqlite:///mlflow.db, toml:./checkpoints, http://…; MLFLOW_TRACKING_URI otherwise.",
+            help="Where runs are kept: sqlite:///mlflow.db, toml:./runs, http://…; MLFLOW_TRACKING_URI otherwise.",
         ),
     ] = None,
     env_file: Annotated[
