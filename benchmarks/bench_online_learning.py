@@ -122,7 +122,19 @@ class Pushed(NamedTuple):
     calls: list[float]
 
 
-def push(learner: OnlineLearner, stream: Ticks, *, late: bool) -> Pushed:
+class Nobody:
+    """Takes everything and does nothing: what is slow then is the producer's own loop, and the machine."""
+
+    def put(self, *_: object) -> int:
+        """Take a sample."""
+        return 0
+
+    def learn(self, *_: object) -> bool:
+        """Take a label."""
+        return True
+
+
+def push(learner: OnlineLearner | Nobody, stream: Ticks, *, late: bool) -> Pushed:
     """Put ticks at the stated rate, a millisecond's worth at a time; labels with the sample, or with the next one."""
     calls, ticket, clock = [], None, time.perf_counter
     began = clock()
@@ -140,10 +152,26 @@ def push(learner: OnlineLearner, stream: Ticks, *, late: bool) -> Pushed:
     return Pushed(clock() - began, calls)
 
 
+def times_of(pushed: Pushed) -> str:
+    """The median, the 99.9th percentile and the longest of the calls that a sample takes."""
+    calls = sorted(pushed.calls)
+    return ", ".join(f"{1e3 * one:.3f} ms" for one in (quantile(calls, 0.5), quantile(calls, 0.999), calls[-1]))
+
+
 def load(seconds: float) -> None:
     """Replay a day at 10,000 ticks a second into a learner that records itself, and stop it while it is pushed."""
-    rows = []
     stream = ticks(round(seconds * RATE))
+    control = push(Nobody(), stream, late=True)
+    rows = [
+        (
+            "control: nobody takes them",
+            f"{len(control.calls) / control.seconds:,.0f}",
+            *[""] * 3,
+            times_of(control),
+            "",
+            "",
+        )
+    ]
     for late in (False, True):
         note(f"load, labels {'late' if late else 'at once'}")
         options = OnlineOptions()

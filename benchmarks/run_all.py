@@ -35,6 +35,8 @@ READING = {
     "bench_delete_runs.py": (["--rounds", "3"], ["--rounds", "7"]),
     "bench_config.py": ([], ["--rounds", "100"]),
     "bench_reports.py": ([], ["--rounds", "7"]),
+    "bench_toml_load.py": (["--rounds", "1"], ["--rounds", "5"]),
+    "bench_toml_best_process.py": (["--rounds", "1"], ["--rounds", "5"]),
     "bench_read_inprocess.py": (["--runs", "10000"], ["--runs", "10000", "100000", "--rounds", "15"]),
 }
 WRITING = {
@@ -59,6 +61,7 @@ WRITING = {
         ["--pairs", "4", "--networks", "mlp", "--threads", str(os.cpu_count() or 1)],
         ["--pairs", "15", "--seconds", "5"],
     ),
+    "bench_toml_write.py": (["--calls", "200", "--rounds", "1"], ["--calls", "1000", "--rounds", "5"]),
     "bench_hpo.py": (["--rounds", "1", "--trials", "5", "20", "--worker-trials", "10"], ["--rounds", "5"]),
 }
 VERSIONS = """
