@@ -16,7 +16,7 @@ from agentnn.nn_models.online.sample_losses import loss_a_sample
 from agentnn.nn_models.online.snapshots import read_snapshot, to_bytes, write_snapshot
 from agentnn.nn_models.online.stream_buffer import StreamBuffer
 from agentnn.nn_models.online.stream_events import Label, Rows, Sample
-from agentnn.nn_models.online.stream_learning import LOSS, Counts, StreamLearning
+from agentnn.nn_models.online.stream_learning import LOSS, StreamLearning
 from agentnn.nn_models.online.stream_record import RunPlace, StreamRecord
 from agentnn.nn_models.online.updater import Updater
 from agentnn.nn_models.online.whole_state import WholeState
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from torch.optim import Optimizer
 
+    from agentnn.nn_models.online.stream_counts import Counts
     from agentnn.settings import Settings
     from agentnn.tracking.active_run import ActiveRun, NullRun
 

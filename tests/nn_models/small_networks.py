@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 
 @st.composite
 def architectures(
-    draw: st.DrawFn, least: int = 0, most: int = 4, normalisations: tuple[str, ...] = ("none", "batch", "layer")
+    draw: st.DrawFn,
+    most: int = 4,
+    normalisations: tuple[str, ...] = ("none", "batch", "layer"),
+    *,
+    ends_plain: bool = False,
 ) -> Architecture:
-    """Up to a few blocks, residual ones among them.
+    """Up to a few blocks, residual ones among them, and none at the end where ``ends_plain`` says so.
 
     None normalises one or two units by layer: they differ by little, or by nothing, and that multiplies what is rounded
     by up to 300.
     """
     n_inputs = draw(st.integers(1, 4))
     blocks: list[Block] = []
-    for _ in range(draw(st.integers(least, most))):
+    for _ in range(draw(st.integers(0, most))):
         before = blocks[-1].width if blocks else n_inputs
         residual = draw(st.booleans())
         width = before if residual else draw(st.integers(1, 5))
@@ -39,6 +43,9 @@ def architectures(
                 residual=residual,
             )
         )
+    if ends_plain:
+        activation, normalisation = draw(st.sampled_from(sorted(ACTIVATIONS))), draw(st.sampled_from(["none", "batch"]))
+        blocks.append(Block(width=draw(st.integers(2, 5)), activation=activation, normalisation=normalisation))
     return Architecture(n_inputs, draw(st.integers(1, 3)), tuple(blocks))
 
 

@@ -80,6 +80,7 @@ def test_every_decision_is_what_the_validation_part_says() -> None:
     with torch.no_grad():
         measured = nn.functional.mse_loss(result.network(DATA[2]), DATA[3]).item()
     assert result.value == pytest.approx(measured, rel=1e-6)
+    assert any(step.unchanged < step.before for step in result.steps)
     assert result.kept
     assert result.architecture == result.kept[-1].architecture
 
@@ -176,7 +177,9 @@ def test_the_budget_of_parameters_is_kept() -> None:
 
 
 def test_patience_runs_out() -> None:
-    result = optimized(replace(SMALL, min_gain=1e9, patience=2, max_changes=9))
+    options = replace(SMALL, epochs=15, patience=2, max_changes=2)
+    assert optimized(options).kept
+    result = optimized(replace(options, min_gain=1e9, max_changes=9))
     assert (len(result.steps), result.kept) == (2, ())
     assert result.why_over == "patience: 2 changes in succession were not kept"
     assert result.architecture == START
@@ -193,6 +196,26 @@ def test_with_tolerance_a_network_shrinks() -> None:
     result = optimized(options, start=Architecture.of_widths(3, (6, 5)))
     assert result.architecture.widths == (1,)
     assert result.why_over == "no change is left to try"
+    assert result.value > min(step.before for step in result.steps)
+
+
+def test_the_best_value_so_far_is_what_tolerance_is_measured_by(tmp_path: Path) -> None:
+    """And it is remembered: many small losses don't add up, whether the search was broken off or not."""
+    budget = {"epochs": 1, "learning_rate": 0.001, "max_changes": 20, "patience": 20}
+    options = replace(SMALL, moves=("prune",), tolerance=0.02, control=False, **budget)
+    start = Architecture.of_widths(3, (12,), activation="tanh")
+    result = optimized(options, start=start)
+    best = result.first_value
+    assert sum(step.kept and step.after > step.before for step in result.steps) > 1
+    for step in result.steps:
+        assert step.kept == (step.after <= best + 0.02)
+        best = min(best, step.value)
+    stored = replace(options, checkpoint_dir=str(tmp_path))
+    for number in range(1, len(result.steps)):
+        with pytest.raises(Killed):
+            optimized(replace(stored, resume=True), start=start, on_step=_kill_at(number))
+    resumed = optimized(replace(stored, resume=True), start=start)
+    assert [_timeless(step) for step in resumed.steps] == [_timeless(step) for step in result.steps]
 
 
 def test_a_change_that_makes_training_diverge_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nn_models.small_networks import architectures, grow, has_units, inputs_for, network_of, outputs_of
 from torch import Tensor, nn
 
 from agentnn.errors import ConfigError, UsageError
-from agentnn.nn_models.architecture.description import Architecture, Block
+from agentnn.nn_models.architecture import importance
+from agentnn.nn_models.architecture.description import ACTIVATIONS, Architecture, Block
 from agentnn.nn_models.architecture.network import DynamicNetwork, mean_and_scale
 from agentnn.nn_models.architecture.normalisation import SharedLayerNorm
 
@@ -239,6 +241,40 @@ def test_widening_and_deepening_keep_the_function(data: st.DataObject, architect
     assert (after - before).abs().max().item() <= 1e-12 * (1 + before.abs().max().item())
 
 
+@pytest.mark.parametrize("first", sorted(ACTIVATIONS))
+def test_whatever_a_layer_is_put_behind_the_function_is_kept(first: str) -> None:
+    for residual, second in itertools.product((False, True), sorted(ACTIVATIONS)):
+        blocks = (Block(width=3, activation=first), Block(width=3, activation=first, residual=True))
+        network = network_of(Architecture(2, 1, blocks[: 1 + residual]), 5)
+        inputs = inputs_for(network, 6, 50)
+        before = outputs_of(network, inputs)
+        network.deepen(1 + residual, activation=second)
+        assert torch.allclose(outputs_of(network, inputs), before, atol=1e-12)
+        is_identity = not network.architecture.blocks[1 + residual].residual
+        assert is_identity == (
+            second == "identity"
+            or (not residual and first in {"relu", "sigmoid", "softplus"} and second in {"relu", "leaky_relu", "elu"})
+        )
+
+
+def test_a_sample_that_is_looked_at_in_parts_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = network_of(Architecture.of_widths(3, (5,)), 1)
+    inputs = inputs_for(network, 2, 11)
+    targets = torch.ones(11, 1, dtype=torch.float64)
+    whole = importance.means_and_spreads(network, [network.head], inputs)[0]
+    slopes = importance.taylor(network, network.head, inputs, targets, nn.MSELoss())
+    monkeypatch.setattr(importance, "VALUES_AT_ONCE", 12)  # four samples at once, and three in the end
+    for one, other in zip(whole, importance.means_and_spreads(network, [network.head], inputs)[0], strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+    assert torch.allclose(slopes, importance.taylor(network, network.head, inputs, targets, nn.MSELoss()), atol=1e-12)
+    with torch.no_grad():
+        hidden = torch.relu(network.blocks[0].linear((inputs - network.feature_mean) / network.feature_scale))
+        assert torch.allclose(whole[0], hidden.mean(dim=0))
+        assert torch.allclose(whole[1], hidden.std(dim=0, correction=0))
+        slope = 2 * (network(inputs) - targets) @ network.head.weight
+        assert torch.allclose(slopes, (hidden * slope).abs().mean(dim=0))
+
+
 @settings(max_examples=40)
 @given(st.data(), architectures(normalisations=("none", "batch")), SEEDS)
 def test_so_they_do_with_single_precision(data: st.DataObject, architecture: Architecture, seed: int) -> None:
@@ -253,7 +289,7 @@ def test_so_they_do_with_single_precision(data: st.DataObject, architecture: Arc
 
 
 @settings(max_examples=40)
-@given(st.data(), architectures(least=1), SEEDS)
+@given(st.data(), architectures(3, ends_plain=True), SEEDS)
 def test_without_dropout_the_function_is_kept_while_training_too(
     data: st.DataObject, architecture: Architecture, seed: int
 ) -> None:
@@ -264,21 +300,20 @@ def test_without_dropout_the_function_is_kept_while_training_too(
     before = network(inputs).detach()
     network.load_state_dict(state)
     torch.manual_seed(seed)
-    layer = data.draw(st.integers(0, network.architecture.depth - 1))
-    assume(has_units(network.architecture, layer))
+    layer = data.draw(st.sampled_from([one for one in range(len(blocks)) if has_units(network.architecture, one)]))
     network.widen(layer, network.architecture.blocks[layer].width + data.draw(st.integers(1, 4)))
     assert (network(inputs).detach() - before).abs().max().item() <= 1e-9 * (1 + before.abs().max().item())
 
 
 @settings(max_examples=50)
-@given(st.data(), architectures(least=1), SEEDS)
+@given(st.data(), architectures(3, ends_plain=True), SEEDS)
 def test_pruning_leaves_a_network_that_runs_and_learns(
     data: st.DataObject, architecture: Architecture, seed: int
 ) -> None:
     network = network_of(architecture, seed)
-    layer = data.draw(st.integers(0, architecture.depth - 1))
-    assume(has_units(architecture, layer) and architecture.blocks[layer].width > 1)
-    width = architecture.blocks[layer].width
+    widths = architecture.widths
+    layer = data.draw(st.sampled_from([n for n, one in enumerate(widths) if one > 1 and has_units(architecture, n)]))
+    width = widths[layer]
     inputs = inputs_for(network, seed)
     targets = torch.zeros(len(inputs), architecture.n_outputs, dtype=torch.float64)
     judged = {"sample": inputs, "targets": targets, "criterion": nn.MSELoss()}
@@ -301,16 +336,19 @@ def test_pruning_leaves_a_network_that_runs_and_learns(
 
 
 @settings(max_examples=40)
-@given(st.data(), architectures(least=1), SEEDS)
+@given(st.data(), architectures(3, ends_plain=True), SEEDS)
 def test_a_unit_that_never_varies_leaves_without_a_trace(
     data: st.DataObject, architecture: Architecture, seed: int
 ) -> None:
     network = network_of(architecture, seed)
-    layer = data.draw(st.integers(0, architecture.depth - 1))
-    block = architecture.blocks[layer]
-    assume(not block.residual and len(architecture.stream_of(layer)) == 1)
-    assume(block.width > 1 and block.normalisation != "layer")
-    unit = data.draw(st.integers(0, block.width - 1))
+    possible = [
+        layer
+        for layer, block in enumerate(architecture.blocks)
+        if not block.residual and len(architecture.stream_of(layer)) == 1
+        if block.width > 1 and block.normalisation != "layer"
+    ]
+    layer = data.draw(st.sampled_from(possible))
+    unit = data.draw(st.integers(0, architecture.blocks[layer].width - 1))
     network.blocks[layer].linear.weight.data[unit] = 0.0
     inputs = inputs_for(network, seed)
     before = outputs_of(network, inputs)

@@ -82,15 +82,18 @@ def means_and_spreads(
     """Mean and standard deviation of what some linear maps are given, both of shape (units,)."""
     device = network.head.weight.device
     sums = [torch.zeros(2, one.in_features, dtype=torch.float64, device=device) for one in linears]
+    firsts: list[Tensor] = []
     with _evaluated(network), _inputs_of(linears) as seen:
         for inputs in torch.split(sample, _at_once(sample)):
             network(inputs.to(device))
-            for total, values in zip(sums, seen, strict=True):
-                total += torch.stack([values.double().sum(dim=0), values.double().square().sum(dim=0)])
+            firsts = firsts or [values[0].double() for values in seen]
+            for total, values, first in zip(sums, seen, firsts, strict=True):
+                beyond = values.double() - first  # so that what does not vary has no spread, to the last bit
+                total += torch.stack([beyond.sum(dim=0), beyond.square().sum(dim=0)])
     found = []
-    for total in sums:
+    for total, first in zip(sums, firsts, strict=True):
         mean, square = total / len(sample)
-        found.append((mean, (square - mean.square()).clamp(min=0).sqrt()))
+        found.append((first + mean, (square - mean.square()).clamp(min=0).sqrt()))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from agentnn.nn_models.online.prequential import Prequential
 from agentnn.nn_models.online.reactions import find_head, reset_optimizer, reset_weights
 from agentnn.nn_models.online.sample_memory import SampleMemory
 from agentnn.nn_models.online.served_model import ServedModel
+from agentnn.nn_models.online.stream_counts import Counts
 from agentnn.nn_models.online.stream_events import Sample, packed, unpacked
 from agentnn.training.loop.devices import random_state, set_random_state
 from agentnn.training.loop.options import TrainingOptions
@@ -42,31 +43,6 @@ LOSS = "loss"
 """The measure that is always there, and that the detector watches."""
 
 _DRIFTS_KEPT = 1000
-
-
-@dataclass(slots=True)
-class Counts:
-    """What became of the samples.
-
-    Attributes:
-        observed: Samples that were taken from the queue.
-        judged: Of these, those whose label came, so that the prediction could be judged.
-        learned: Of these, those that were in a step; fewer than a batch are still to be.
-        steps: Steps of the optimizer.
-        drifts: Rises of the error that were seen.
-        invalid: Samples and labels that were left out, since they held NaN or infinity.
-        expired: Samples that were given up because too many waited for labels.
-        unmatched: Labels of samples that do not wait: given twice, given up, or dropped.
-    """
-
-    observed: int = 0
-    judged: int = 0
-    learned: int = 0
-    steps: int = 0
-    drifts: int = 0
-    invalid: int = 0
-    expired: int = 0
-    unmatched: int = 0
 
 
 class StreamLearning:
