@@ -117,7 +117,7 @@ def verdict_of(small: list[float], fixed: list[float], grown: float) -> str:
     for ratios, name in ((small, "the small one"), (fixed, "the fixed one")):
         is_better, is_worse = quantile(ratios, 0.75) < 1, quantile(ratios, 0.25) > 1
         words.append(f"{'beats' if is_better else 'loses to' if is_worse else 'no better or worse than'} {name}")
-    return ", ".join(words) + ("; none beats the mean" if grown >= 1 else "")
+    return ", ".join(words) + ("; no better than the mean" if grown >= 1 else "")
 
 
 if __name__ == "__main__":
