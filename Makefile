@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
-PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist worksteal
+# Much of the time is waiting, for servers and senders: three processes keep two cores busy.
+PYTEST_ARGS ?= -n 3 --dist worksteal
 
 # The tests start thousands of processes; without compiled files each would compile agentnn again.
 unexport PYTHONDONTWRITEBYTECODE

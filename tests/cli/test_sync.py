@@ -235,6 +235,16 @@ def test_a_record_that_broke_off_after_the_end_does_not_wait(uri: str):
     assert [one["waiting"] for one in Answer(uri, "waiting").runs] == [0]
 
 
+WATCHING = """
+import sys, time
+nap = time.sleep
+time.sleep = lambda seconds: (print("watching", file=sys.stderr, flush=True), nap(seconds))
+from agentnn.cli.app import main
+main()
+"""
+"""The command, which says when it has looked and waits: a short run may be delivered before a process has started."""
+
+
 def test_watch_delivers_as_it_comes_and_ends_with_the_training(uri: str, tmp_path: Path):
     script = (
         "import sys, time\n"
@@ -252,10 +262,12 @@ def test_watch_delivers_as_it_comes_and_ends_with_the_training(uri: str, tmp_pat
         assert trainer.stdin and trainer.stdout
         assert trainer.stdout.readline() == b"logging\n"
         watcher = subprocess.Popen(
-            [str(EXECUTABLE), "--tracking-uri", uri, "run", "sync", "--watch", "-o", "json"],
+            [sys.executable, "-c", WATCHING, "--tracking-uri", uri, "run", "sync", "--watch", "-o", "json"],
             env=environment(),
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
+        assert watcher.stderr and watcher.stderr.readline() == b"watching\n"
         client, deadline = MlflowClient(uri), time.monotonic() + DEADLINE_S
         while not (found := client.search_runs(["0"], "metrics.loss <= 0.17")) and time.monotonic() < deadline:
             time.sleep(0.1)
