@@ -72,8 +72,18 @@ def check(base: Path) -> pd.DataFrame:
     for _ in range(2):
         frame, unreadable = load_frame(base)
         assert unreadable == ()
-        assert_frame_equal(frame, expected, check_exact=True)
+        assert_frame_equal(comparable(frame), comparable(expected), check_exact=True)
     return frame
+
+
+def comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same, with lists as text: a NaN in one is not equal to another."""
+    lists = {
+        name: column.map(lambda value: f"list {value!r}" if isinstance(value, list) else value).astype(object)
+        for name, column in frame.items()
+        if column.dtype == object
+    }
+    return frame.assign(**lists)
 
 
 def test_the_seeds_two_runs(base: Path) -> None:
