@@ -9,7 +9,6 @@ from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import find_experiment
 from agentnn.sdk.run_tags import LONGEST_EXPERIMENT_VALUE, checked_tags
 from agentnn.sdk.store_access import StoreAccess
-from agentnn.stores.experiment_changes import open_experiment_changes
 from agentnn.stores.run_changes import deleted_experiment
 
 if TYPE_CHECKING:
@@ -172,6 +171,8 @@ class ExperimentLifecycle(StoreAccess):
         return found
 
     def _experiment_changes(self, *, create: bool = False) -> ExperimentChanges:
+        from agentnn.stores.experiment_changes import open_experiment_changes
+
         return open_experiment_changes(self.settings, create=create)
 
 

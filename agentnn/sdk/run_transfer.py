@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from agentnn.errors import UsageError
@@ -102,6 +101,8 @@ class RunTransfer(StoreAccess):
             ConflictError: An experiment is deleted but still holds its name, or there is another run of that id.
             StoreUnavailable: A store can't be used; the next import goes on.
         """
+        from tempfile import TemporaryDirectory  # 2 ms that no question needs
+
         from agentnn.transfer.importing import import_export
 
         if from_store is None:
