@@ -16,7 +16,8 @@ from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, make_client
 from agentnn.stores.mlflow_schema import ensure_schema
 from agentnn.stores.run_writer import UUID_TAG
-from agentnn.stores.whole_files import copy_whole, digest_of
+from agentnn.stores.source_commit import with_commit
+from agentnn.stores.whole_files import digest_of, put_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,11 +47,7 @@ class MlflowWriter:
         self._client: MlflowClient = make_client(settings.tracking_uri, settings, read=False)
 
     def ensure_experiment(self, name: str) -> str:
-        """The id of the experiment with this name, or else with this id; it is made when there is neither.
-
-        Raises:
-            ConflictError: A deleted experiment holds the name.
-        """
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         found = self._find_experiment(name)
         if found is None:
             with suppress(ConflictError), self._call():
@@ -66,20 +63,9 @@ class MlflowWriter:
     def create_run(
         self, experiment_id: str, name: str, start_time: int, tags: Mapping[str, str], source: str = ""
     ) -> str:
-        """Make a run; its id.
-
-        Args:
-            experiment_id: The experiment.
-            name: The run's name.
-            start_time: Milliseconds since the epoch.
-            tags: Tags to start with.
-            source: The script that trains; its commit is noted where it lies in a Git repository.
-        """
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         with self._call():
-            from mlflow.utils.git_utils import get_git_commit
-
-            commit = get_git_commit(source) if source and Path(source).exists() else None
-            known = {**tags, "mlflow.source.git.commit": commit} if commit else dict(tags)
+            known = with_commit(tags, source)
             run = self._client.create_run(experiment_id, start_time=start_time, tags=known, run_name=name)
         if not run.info.run_id:
             raise StoreUnavailable(
@@ -88,21 +74,17 @@ class MlflowWriter:
         return str(run.info.run_id)
 
     def find_runs_by_uuid(self, experiment_id: str, uuid: str) -> list[str]:
-        """The ids of the runs that bear our uuid: one, unless the store was asked twice."""
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         return [str(run.info.run_id) for run in self._search(experiment_id, f"tags.`{UUID_TAG}` = '{uuid}'")]
 
     def find_run_without_tags(self, experiment_id: str, name: str, start_time: int) -> str | None:
-        """The id of a run that was begun to be made: MLflow's file store makes a run first, and then tag by tag."""
+        """See :class:`~agentnn.stores.run_writer.RunWriter`; MLflow's file store makes a run first, then tag by tag."""
         found = self._search(experiment_id, f"attributes.start_time = {start_time}")
         ours = [run for run in found if run.info.run_name == name and not run.data.tags.get(UUID_TAG)]
         return str(ours[0].info.run_id) if ours else None
 
     def experiment_of(self, run_id: str) -> str:
-        """The id of a run's experiment.
-
-        Raises:
-            NotFoundError: There is no such run.
-        """
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         with self._call():
             return str(self._client.get_run(run_id).info.experiment_id)
 
@@ -113,11 +95,7 @@ class MlflowWriter:
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log at most 1000 things in one request: any number of points, 100 params, 100 tags.
-
-        Raises:
-            UsageError, ConflictError: The store refuses something of it; some of the rest may be there.
-        """
+        """See :class:`~agentnn.stores.run_writer.RunWriter`: at most 1000 things, of which 100 params and 100 tags."""
         with self._call():
             from mlflow.entities import Metric as MlflowMetric
             from mlflow.entities import Param, RunTag
@@ -130,59 +108,45 @@ class MlflowWriter:
             )
 
     def history(self, run_id: str, key: str) -> list[Metric]:
-        """Every point of a metric that the store has, as often as it has it."""
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         with self._call():
             found = self._client.get_metric_history(run_id, key)
         return [Metric(key, one.value, one.step, one.timestamp) for one in found]
 
     def params(self, run_id: str) -> dict[str, str]:
-        """The params that a run has."""
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         with self._call():
             return dict(self._client.get_run(run_id).data.params)
 
     def put_file(self, run_id: str, source: Path, target: str) -> None:
-        """Store a file in a run, and read back whether it arrived.
-
-        Args:
-            run_id: The run.
-            source: The file.
-            target: Its path in the run; the last part is the source's own name.
-
-        Raises:
-            UsageError: An MLflow server can't keep a file of this name; its client would store it under another.
-            StoreUnavailable: There is no room for it, or the server does not take it.
-            CorruptDataError: What arrived is something else.
-        """
+        """See :class:`~agentnn.stores.run_writer.RunWriter`; an MLflow server can't keep every name."""
         root = self._artifact_root(run_id)
-        if root is None:
-            check_names([target], self._settings)
+        if root is not None:
+            put_whole(source, root / target, root.parent)
+            return
+        check_names([target], self._settings)
         with self._call(UPLOAD_TIMEOUT_S):
-            if root is not None:
-                copy_whole(source, root / target, root.parent)
-                arrived = digest_of(root / target)
-            else:
-                self._client.log_artifact(run_id, str(source), target.rpartition("/")[0] or None)
-                arrived = self._digest_of_stored(run_id, target)
-            if arrived != digest_of(source):
+            self._client.log_artifact(run_id, str(source), target.rpartition("/")[0] or None)
+            if self._digest_of_stored(run_id, target) != digest_of(source):
                 raise CorruptDataError(f"{target} did not arrive whole", hint="it is sent again: agentnn run sync")
 
     def terminate(self, run_id: str, status: str, end_time: int) -> None:
-        """Give a run its last status and its end, in milliseconds since the epoch."""
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         with self._call():
             self._client.set_terminated(run_id, status, end_time)
 
     def reopen(self, run_id: str) -> None:
-        """Give a run the status RUNNING again."""
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         with self._call():
             self._client.update_run(run_id, status="RUNNING")
 
     def delete_run(self, run_id: str) -> None:
-        """Move a run to the deleted ones."""
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         with self._call():
             self._client.delete_run(run_id)
 
     def delete_tag(self, run_id: str, key: str) -> None:
-        """Take a tag off a run, if it has it."""
+        """See :class:`~agentnn.stores.run_writer.RunWriter`."""
         with suppress(NotFoundError), self._call():
             self._client.delete_tag(run_id, key)
 

@@ -198,8 +198,9 @@ class Sender:
 class Pace:
     """When the sender works.
 
-    As long as somebody trains, everything but what is waited for gets a small share of one core: MLflow needs some
-    0.1 ms of it for every point, and would take that from training. Once nobody trains, the sender takes what it needs.
+    As long as somebody trains, everything but what is waited for gets a small share of one core: where MLflow delivers, it
+    needs some 0.1 ms of it for every point, and would take that from training. Once nobody trains, the sender takes what
+    it needs.
     """
 
     _SHARE, _SHARE_OF_LARGE_BACKLOG = 1 / 50, 1 / 10
@@ -220,7 +221,7 @@ class Pace:
             self._next, self.most = 0.0, _TURN
             return
         share = self._SHARE if sender.backlog() < _LARGE_BACKLOG else self._SHARE_OF_LARGE_BACKLOG
-        pause = seconds / share if self._started else 0.0  # the first turn has imported MLflow, once and for all
+        pause = seconds / share if self._started else 0.0  # the first turn has loaded its writer, once and for all
         self._started = True
         self._next = time.monotonic() + min(max(pause, self._SHORTEST_PAUSE_S), self._LONGEST_PAUSE_S)
         self.most = 1
