@@ -198,9 +198,9 @@ class Sender:
 class Pace:
     """When the sender works.
 
-    As long as somebody trains, everything but what is waited for gets a small share of one core: where MLflow delivers, it
-    needs some 0.1 ms of it for every point, and would take that from training. Once nobody trains, the sender takes what
-    it needs.
+    As long as somebody trains, everything but what is waited for gets a small share of one core: where MLflow delivers,
+    it needs some 0.1 ms of it for every point, and would take that from training. Once nobody trains, the sender takes
+    what it needs.
     """
 
     _SHARE, _SHARE_OF_LARGE_BACKLOG = 1 / 50, 1 / 10
