@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,12 +39,15 @@ class Fitted:
         history: The values of every epoch.
         device: Where the model is.
         loss: The name of the loss it was trained by.
+        outputs: By part, ``validation`` or ``test``, what was predicted while it still learnt, shape (n, outputs); the
+            model is asked about all other parts.
     """
 
     model: nn.Module
     history: History
     device: torch.device
     loss: str
+    outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def fit(

@@ -57,7 +57,14 @@ class Judged:
         return self.traded.equity if self.traded else None
 
 
-def judge(model: nn.Module, dataset: Dataset, part: PartName, config: Config) -> Judged:
+def judge(
+    model: nn.Module,
+    dataset: Dataset,
+    part: PartName,
+    config: Config,
+    *,
+    outputs: NDArray[np.float32] | None = None,
+) -> Judged:
     """Predict a part of the data, and trade by the predictions as ``config.backtest`` says.
 
     Args:
@@ -65,13 +72,15 @@ def judge(model: nn.Module, dataset: Dataset, part: PartName, config: Config) ->
         dataset: Where the part is taken from.
         part: ``validation`` or ``test``.
         config: Its sections ``training`` (the arguments of the loss) and ``backtest``.
+        outputs: What was predicted for the part already, shape (n, outputs), and the model is not asked.
 
     Raises:
         ConfigError: A backtest is asked for that can't be, or its rule does not fit what is predicted.
         TrainingError: A prediction is not finite.
     """
     samples: Part = getattr(dataset, part)
-    outputs = np.asarray(predictor(model)(samples.inputs), dtype=np.float32).reshape(len(samples), -1)
+    if outputs is None:
+        outputs = np.asarray(predictor(model)(samples.inputs), dtype=np.float32).reshape(len(samples), -1)
     if not np.isfinite(outputs).all():
         raise TrainingError(
             f"{int((~np.isfinite(outputs)).any(axis=1).sum())} predictions of the {part} part are not finite",

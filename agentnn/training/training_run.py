@@ -11,13 +11,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from agentnn.records import non_finite_keys
-from agentnn.training.fitting import fit
-from agentnn.training.judging import Judged, criterion_of, judge
-from agentnn.training.loop.optimisation import build_optimizer, build_schedule
-from agentnn.training.networks import Network, NetworkConfig
+from agentnn.training.judging import Judged, judge
+from agentnn.training.procedures import PLAIN
 from agentnn.training.trading import say_if_the_rhythm_is_another, why_not_traded
 from agentnn.training.training_record import TrainingRecord
 
@@ -31,6 +27,8 @@ if TYPE_CHECKING:
     from agentnn.tracking.active_run import ActiveRun
     from agentnn.training.data.datasets import Dataset
     from agentnn.training.fitting import Fitted
+    from agentnn.training.judging import PartName
+    from agentnn.training.procedures import Procedure
     from agentnn.training.recording import Organizer, TrainingLogger
 
 BENCHMARK_FIGURES = ("total_return", "sharpe_ratio", "max_drawdown")
@@ -107,7 +105,7 @@ def train_once(
     run: ActiveRun | None = None,
     run_name: str | None = None,
     tags: Mapping[str, Any] | None = None,
-    build_model: Callable[[Config], nn.Module] | None = None,
+    procedure: Procedure = PLAIN,
     on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
     checkpoint_dir: Path | None = None,
     resume: bool = False,
@@ -119,13 +117,13 @@ def train_once(
 
     Args:
         config: The whole configuration.
-        dataset: What ``load_dataset`` gave.
+        dataset: What ``load_dataset`` gave and ``procedure`` prepared.
         organizer: Starts the run.
         logger: Logs to the current run.
         run: The run, where it is open already; it stays open.
         run_name: The name of a run that is started here; by the organizer's pattern without one.
         tags: More tags of a run that is started here.
-        build_model: Makes another model than the configuration's families.
+        procedure: What trains.
         on_epoch: Called after every epoch; what it raises goes through.
         checkpoint_dir: Where checkpoints are kept; as ``training.checkpoint_dir`` says without it.
         resume: Whether to go on from the last checkpoint there.
@@ -144,22 +142,17 @@ def train_once(
     with started as opened:
         record = TrainingRecord(opened, logger, config, dataset)
         record.beginning(details=details)
-        fitted = fit(
+        fitted = procedure.fit(
             config,
-            dataset.train.inputs,
-            dataset.train.targets,
-            dataset.validation.inputs,
-            dataset.validation.targets,
+            dataset,
+            opened,
             _Later(logger, logged_epochs) if logged_epochs else logger,
-            standardisation=dataset.standardisation,
-            loss=dataset.loss,
-            build_model=build_model,
             on_epoch=on_epoch,
             checkpoint_dir=checkpoint_dir,
             resume=resume,
         )
-        validation = judge(fitted.model, dataset, "validation", config)
-        tested = judge(fitted.model, dataset, "test", config) if test else None
+        validation = _judged(fitted, dataset, "validation", config)
+        tested = _judged(fitted, dataset, "test", config) if test else None
         metrics = _metrics(config, fitted, validation, tested)
         shown = record.details(fitted, tested) if details else {}
         record.metrics({key: value for key, value in metrics.items() if key not in shown}, tested)
@@ -180,8 +173,8 @@ def train_once(
         )
 
 
-def check_fit(config: Config, dataset: Dataset) -> None:
-    """Whether network, loss, optimizer, scheduler and backtest can be had for these data, before anything is recorded.
+def check_fit(config: Config, dataset: Dataset, procedure: Procedure = PLAIN) -> None:
+    """Whether training and backtest can be had for these data, before anything is recorded.
 
     Raises:
         ConfigError: One of them can't.
@@ -191,16 +184,16 @@ def check_fit(config: Config, dataset: Dataset) -> None:
     """
     if not why_not_traded(dataset, config.backtest):
         say_if_the_rhythm_is_another(dataset, config.backtest)
-    criterion_of(dataset, config)
-    shape = NetworkConfig.from_section(config.model, len(dataset.feature_names), dataset.window)
-    with torch.random.fork_rng(devices=[]):
-        weights = Network(shape, dataset.standardisation).parameters()
-    build_schedule(config.training, build_optimizer(config.training, weights), steps_per_epoch=1)
+    procedure.check(config, dataset)
 
 
 def tags_of(config: Config, dataset: Dataset) -> dict[str, str]:
     """What runs are found by, though the configuration may not say it itself."""
     return {"model_type": config.model.family, "dataset": dataset.name}
+
+
+def _judged(fitted: Fitted, dataset: Dataset, part: PartName, config: Config) -> Judged:
+    return judge(fitted.model, dataset, part, config, outputs=fitted.outputs.get(part))
 
 
 def _metrics(config: Config, fitted: Fitted, validation: Judged, test: Judged | None) -> dict[str, float]:
