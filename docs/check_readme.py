@@ -41,11 +41,11 @@ def with_current_help(text: str) -> str:
 
 def commands_page(text: str) -> str:
     """The page of commands: what stands before its first section, then a section for each command."""
-    from agentnn.cli.app import load_groups
+    from agentnn.cli.app import commands_for
 
     sections = [
         f"## agentnn {name}\n\n<!-- help: {name} -->\n```text\n{help_text(name)}```\n"
-        for name in command_names(typer.main.get_command(load_groups()))
+        for name in command_names(typer.main.get_command(commands_for()))
     ]
     return "\n".join([text.partition("## ")[0].rstrip("\n") + "\n", *sections])
 

@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,8 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from agentnn import __version__
-from agentnn.cli import quickstart
-from agentnn.cli.command_tree import GROUPS, needed_groups, needed_part
+from agentnn.cli.command_tree import GROUPS, add_commands
 from agentnn.cli.completion import mend_bash_words
 from agentnn.cli.render import ReaderGone
 from agentnn.cli.text import visible
@@ -32,25 +30,6 @@ _ROOT_OPTIONS = ("--tracking-uri", "--env-file", "--debug")
 _secrets: set[str] = set()
 """Passwords and tokens that this process has met; no message shows them."""
 
-app = typer.Typer(
-    name="agentnn",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("quickstart")(quickstart.quickstart)
-
-
-def load_groups(words: Sequence[str] = ()) -> typer.Typer:
-    """The root with the groups that a command line needs; with all of them where it names none."""
-    there = {group.name for group in app.registered_groups}
-    for name in needed_groups(words, [command.name or "" for command in app.registered_commands]):
-        if name not in there:
-            app.add_typer(import_module(f"agentnn.cli.{name}").app, name=name)
-    app.registered_groups.sort(key=lambda group: GROUPS.index(group.name or ""))
-    return app
-
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -58,7 +37,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     ctx: typer.Context,
     tracking_uri: Annotated[
@@ -84,6 +62,20 @@ def root(
     if debug:
         settings = ctx.obj.settings
         _say(f"debug: store {redact(settings.tracking_uri)} (from {settings.tracking_uri_source})")
+
+
+def commands_for(words: Sequence[str] = ()) -> typer.Typer:
+    """The root with the commands that a command line can mean; with all of them where it names none."""
+    app = typer.Typer(
+        name="agentnn",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    add_commands(app, words)
+    return app
 
 
 def main() -> NoReturn:
@@ -114,7 +106,7 @@ def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None
         The exit code.
     """
     debug = "--debug" in _before_the_group(arguments)
-    command = typer.main.get_command(needed_part(load_groups(arguments), arguments))
+    command = typer.main.get_command(commands_for(arguments))
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         warnings.simplefilter("always", AgentNNWarning)

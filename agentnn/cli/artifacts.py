@@ -8,12 +8,9 @@ from agentnn.cli.options import ExperimentsOption, FormulasOption, OutputOption,
 from agentnn.cli.render import Output, emit, emit_bytes
 from agentnn.cli.views import artifacts_view
 
-app = typer.Typer(no_args_is_help=True, help="List, print and download the files of a run.")
-
 _PATTERN = "A path in the run, or a pattern: *.csv, **/*.png."
 
 
-@app.command("ls")
 def ls(
     ctx: typer.Context,
     run: RunArgument,
@@ -36,7 +33,6 @@ def ls(
     emit(artifacts_view(found), output, formulas=keep_formulas)
 
 
-@app.command("cat")
 def cat(
     ctx: typer.Context,
     run: RunArgument,
@@ -50,7 +46,6 @@ def cat(
     emit_bytes(manager_of(ctx).read_artifact(run, path, experiment=experiment), path)
 
 
-@app.command("get")
 def get(
     ctx: typer.Context,
     run: RunArgument,

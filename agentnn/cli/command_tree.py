@@ -1,58 +1,145 @@
-"""Loading and building the commands that a command line can mean, and no others."""
+"""The tree of commands, and building the part of it that a command line can mean, and no other."""
 
 from __future__ import annotations
 
 import os
-from copy import copy
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
 
 from agentnn.cli.completion import COMPLETING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import typer
+    from collections.abc import Mapping, Sequence
 
 
-GROUPS = ("experiment", "run", "model", "report")
-"""The groups, in the order of the help; each is a module beside this one."""
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        home: ``module.function``, in this package.
+        takes_overrides: Whether what else stands on its line are overrides of a configuration, in ``ctx.args``.
+    """
+
+    home: str
+    takes_overrides: bool = False
 
 
-def needed_groups(words: Sequence[str], commands: Sequence[str]) -> tuple[str, ...]:
-    """The groups whose modules a command line needs: importing the others would cost as much as the answer.
+class Group(NamedTuple):
+    """Commands behind one word.
+
+    Attributes:
+        about: A line for the help.
+        commands: By their names, in the order of the help.
+    """
+
+    about: str
+    commands: Mapping[str, Command | Group]
+
+
+_FILES = Group(
+    "List, print and download the files of a run.",
+    {"ls": Command("artifacts.ls"), "cat": Command("artifacts.cat"), "get": Command("artifacts.get")},
+)
+
+TREE: Mapping[str, Command | Group] = {
+    "quickstart": Command("quickstart.quickstart"),
+    "experiment": Group(
+        "Ask about experiments, make and change them.",
+        {
+            "list": Command("experiment.list_experiments"),
+            "show": Command("experiment.show"),
+            "create": Command("experiment_lifecycle.create"),
+            "rename": Command("experiment_lifecycle.rename"),
+            "tag": Command("experiment_lifecycle.tag"),
+            "delete": Command("experiment_lifecycle.delete"),
+            "restore": Command("experiment_lifecycle.restore"),
+            "validate": Command("config.validate", takes_overrides=True),
+            "schema": Command("config.schema"),
+        },
+    ),
+    "run": Group(
+        "Ask about runs, deliver and repair them.",
+        {
+            "list": Command("run.list_runs"),
+            "show": Command("run.show"),
+            "best": Command("run.best"),
+            "compare": Command("run.compare"),
+            "history": Command("run.history"),
+            "artifacts": _FILES,
+            "check": Command("gate.check"),
+            "watch": Command("watch.watch"),
+            "train": Command("training.train", takes_overrides=True),
+            "hpo": Command("search.hpo", takes_overrides=True),
+            "replay": Command("training.replay"),
+            "sync": Command("upkeep.sync"),
+            "export": Command("transfer.export"),
+            "import": Command("transfer.import_"),
+            "doctor": Command("upkeep.doctor"),
+            "tag": Command("run_lifecycle.tag"),
+            "note": Command("run_lifecycle.note_"),
+            "delete": Command("run_lifecycle.delete"),
+            "restore": Command("run_lifecycle.restore"),
+        },
+    ),
+    "model": Group(
+        "Register, promote, use and delete models, and ask about them.",
+        {
+            "list": Command("model.list_models"),
+            "versions": Command("model.versions"),
+            "show": Command("model.show"),
+            "load": Command("model.load"),
+            "register": Command("registry.register"),
+            "promote": Command("registry.promote"),
+            "rollback": Command("registry.rollback"),
+            "history": Command("registry.history"),
+            "download": Command("registry.download"),
+            "predict": Command("registry.predict"),
+            "delete": Command("registry.delete"),
+        },
+    ),
+    "report": Group(
+        "Make reports that people send to each other, and check them.",
+        {
+            "training": Command("report.training"),
+            "hpo": Command("report.hpo"),
+            "compare": Command("report.compare"),
+            "verify": Command("report.verify"),
+        },
+    ),
+}
+"""All commands, in the order of the help."""
+
+GROUPS = tuple(name for name, one in TREE.items() if isinstance(one, Group))
+
+_WITH_OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def add_commands(parent: typer.Typer, words: Sequence[str] = ()) -> None:
+    """Load the commands that a command line can mean, and add them.
+
+    Loading and building all of them would cost as much as the answer. A command can run only if its name stands on the
+    command line, so what is left out here was not meant. Help and completion get the whole, and so does a line that
+    names none.
 
     Args:
+        parent: The root.
         words: What stands on the command line.
-        commands: The names of the commands that are in no group.
     """
-    if _needs_everything(words):
-        return GROUPS
-    named = tuple(group for group in GROUPS if group in words)
-    return named if named or any(command in words for command in commands) else GROUPS
+    needs_everything = "--help" in words or "-h" in words or COMPLETING in os.environ
+    _add(parent, TREE, None if needs_everything else frozenset(words))
 
 
-def needed_part(tree: typer.Typer, words: Sequence[str]) -> typer.Typer:
-    """The part of a tree of commands whose names are among some words; all of it where none is.
-
-    Typer builds every command before it runs one, which would cost as much as the answer. A command can run only if
-    its name stands on the command line, so what is left out here was not meant. Help and completion get the whole.
-    """
-    if _needs_everything(words):
-        return tree
-    groups = [one for one in tree.registered_groups if one.name in words]
-    commands = [one for one in tree.registered_commands if one.name in words]
-    if not groups and not commands:
-        return tree
-    part = copy(tree)
-    part.registered_commands = commands
-    part.registered_groups = []
-    for group in groups:
-        smaller = copy(group)
-        if group.typer_instance is not None:
-            smaller.typer_instance = needed_part(group.typer_instance, words)
-        part.registered_groups.append(smaller)
-    return part
-
-
-def _needs_everything(words: Sequence[str]) -> bool:
-    return "--help" in words or "-h" in words or COMPLETING in os.environ
+def _add(parent: typer.Typer, commands: Mapping[str, Command | Group], words: frozenset[str] | None) -> None:
+    named = [name for name in commands if words is None or name in words]
+    for name in named or commands:
+        one = commands[name]
+        if isinstance(one, Group):
+            group = typer.Typer(no_args_is_help=True, help=one.about)
+            _add(group, one.commands, words)
+            parent.add_typer(group, name=name)
+        else:
+            settings: dict[str, Any] = {"context_settings": _WITH_OVERRIDES} if one.takes_overrides else {}
+            module, _, function = one.home.partition(".")
+            parent.command(name, **settings)(getattr(import_module(f"agentnn.cli.{module}"), function))

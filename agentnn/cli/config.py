@@ -8,9 +8,6 @@ from agentnn.cli.options import OutputOption, note
 from agentnn.cli.render import Output, emit
 from agentnn.errors import UsageError
 
-OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""Settings of a command whose further arguments are overrides, in ``ctx.args``."""
-
 ConfigArgument = Annotated[
     str,
     typer.Argument(help="A YAML file; what stands behind it are overrides: --training.epochs 5.", metavar="CONFIG"),

@@ -1,18 +1,15 @@
-"""``agentnn experiment …``"""
+"""``agentnn experiment list|show``: questions about experiments."""
 
 from typing import Annotated, Literal
 
 import typer
 
-from agentnn.cli import completion, config, experiment_lifecycle
+from agentnn.cli import completion
 from agentnn.cli.options import ColumnsOption, FormulasOption, LimitOption, OutputOption, ViewOption, manager_of, note
 from agentnn.cli.render import Output, emit
 from agentnn.cli.views import experiment_view, experiments_view
 
-app = typer.Typer(no_args_is_help=True, help="Ask about experiments, make and change them.")
 
-
-@app.command("list")
 def list_experiments(
     ctx: typer.Context,
     view: ViewOption = "active",
@@ -29,7 +26,6 @@ def list_experiments(
         note(f"showing {len(shown)} of {len(found)} experiments; --limit 0 shows all")
 
 
-@app.command("show")
 def show(
     ctx: typer.Context,
     experiment: Annotated[
@@ -43,12 +39,3 @@ def show(
     # Deleting an experiment deletes its runs with it.
     view: Literal["active", "all"] = "active" if found.lifecycle_stage == "active" else "all"
     emit(experiment_view(found, manager.count_runs(found, view=view)), output)
-
-
-app.command("create")(experiment_lifecycle.create)
-app.command("rename")(experiment_lifecycle.rename)
-app.command("tag")(experiment_lifecycle.tag)
-app.command("delete")(experiment_lifecycle.delete)
-app.command("restore")(experiment_lifecycle.restore)
-app.command("validate", context_settings=config.OVERRIDES)(config.validate)
-app.command("schema")(config.schema)

@@ -1,16 +1,14 @@
-"""``agentnn model …``"""
+"""``agentnn model list|versions|show|load``: questions about models."""
 
 from typing import Annotated
 
 import typer
 
-from agentnn.cli import completion, registry
+from agentnn.cli import completion
 from agentnn.cli.options import ColumnsOption, FormulasOption, OutputOption, manager_of
 from agentnn.cli.render import Output, emit
 from agentnn.cli.views import check_view, model_view, models_view, version_view, versions_view
 from agentnn.query.selectors import parse_model_uri
-
-app = typer.Typer(no_args_is_help=True, help="Register, promote, use and delete models, and ask about them.")
 
 NameArgument = Annotated[
     str, typer.Argument(help="A registered model.", metavar="NAME", autocompletion=completion.models)
@@ -26,7 +24,6 @@ VersionArgument = Annotated[
 MetricsOption = Annotated[bool, typer.Option("--metrics", help="Show the metrics of the runs that made the versions.")]
 
 
-@app.command("list")
 def list_models(
     ctx: typer.Context,
     metrics: MetricsOption = False,
@@ -39,7 +36,6 @@ def list_models(
     emit(models_view(manager_of(ctx).list_models(with_metrics=wanted), columns), output, formulas=keep_formulas)
 
 
-@app.command("versions")
 def versions(
     ctx: typer.Context,
     name: NameArgument,
@@ -54,7 +50,6 @@ def versions(
     emit(versions_view(found, columns), output, formulas=keep_formulas)
 
 
-@app.command("show")
 def show(ctx: typer.Context, model: VersionArgument, output: OutputOption = Output.auto) -> None:
     """Show a model, or one version of it when MODEL names one."""
     uri = parse_model_uri(model)
@@ -64,7 +59,6 @@ def show(ctx: typer.Context, model: VersionArgument, output: OutputOption = Outp
         emit(version_view(manager_of(ctx).get_model_version(model)), output)
 
 
-@app.command("load")
 def load(
     ctx: typer.Context,
     model: VersionArgument,
@@ -73,12 +67,3 @@ def load(
 ) -> None:
     """Prove that a version loads: flavors, signature, size, and the prediction for its input example."""
     emit(check_view(manager_of(ctx).check_model(model, trust=trust)), output)
-
-
-app.command("register")(registry.register)
-app.command("promote")(registry.promote)
-app.command("rollback")(registry.rollback)
-app.command("history")(registry.history)
-app.command("download")(registry.download)
-app.command("predict")(registry.predict)
-app.command("delete")(registry.delete)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from agentnn.reporting.document import Report
     from agentnn.sdk.reporting import ExperimentReporter
 
-app = typer.Typer(no_args_is_help=True, help="Make reports that people send to each other, and check them.")
-
 FileOption = Annotated[
     str | None,
     typer.Option(
@@ -42,7 +40,6 @@ OpenOption = Annotated[bool, typer.Option("--open", help="Open the report in a b
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that is there, even if it is no report.")]
 
 
-@app.command("training")
 def training(
     ctx: typer.Context,
     run: RunArgument,
@@ -71,7 +68,6 @@ def training(
     )
 
 
-@app.command("hpo")
 def hpo(
     ctx: typer.Context,
     run: RunArgument,
@@ -110,7 +106,6 @@ def hpo(
     )
 
 
-@app.command("compare")
 def compare(
     ctx: typer.Context,
     runs: Annotated[
@@ -155,7 +150,6 @@ def compare(
     )
 
 
-@app.command("verify")
 def verify(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(help="A page or a JSON file that agentnn report made.", metavar="FILE")],

@@ -1,11 +1,10 @@
-"""``agentnn run …``"""
+"""``agentnn run list|show|best|compare|history``: questions about runs."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentnn.cli import artifacts, completion, gate, run_lifecycle, search, training, transfer, upkeep, watch
-from agentnn.cli.config import OVERRIDES
+from agentnn.cli import completion
 from agentnn.cli.groups import check_grouping, groups_view, ranked_groups_view
 from agentnn.cli.options import (
     ColumnsOption,
@@ -34,10 +33,7 @@ if TYPE_CHECKING:
     from agentnn.query.grouping import GroupRanking
     from agentnn.query.selection import BestRun
 
-app = typer.Typer(no_args_is_help=True, help="Ask about runs, deliver and repair them.")
 
-
-@app.command("list")
 def list_runs(
     ctx: typer.Context,
     experiment: ExperimentsOption = None,
@@ -76,7 +72,6 @@ def list_runs(
             note(f"no run has {name}" + (f"; did you mean {', '.join(near)}?" if near else ""))
 
 
-@app.command("show")
 def show(
     ctx: typer.Context,
     run: RunArgument,
@@ -92,7 +87,6 @@ def show(
     emit(view, output, formulas=keep_formulas)
 
 
-@app.command("best")
 def best(
     ctx: typer.Context,
     metric: MetricOption,
@@ -141,7 +135,6 @@ def best(
     _say_what_was_left_out(ranked[0])
 
 
-@app.command("compare")
 def compare(
     ctx: typer.Context,
     runs: Annotated[
@@ -177,7 +170,6 @@ def compare(
             raise CheckFailed(f"worse than {comparison.runs[0].name} by {metric}: {names}")
 
 
-@app.command("history")
 def history(
     ctx: typer.Context,
     run: RunArgument,
@@ -195,22 +187,6 @@ def history(
     if not points:
         raise not_found("metric", metric, found.metrics, where=f" in the run {found.name or found.run_id}")
     emit(history_view(points[-limit:]), output)
-
-
-app.add_typer(artifacts.app, name="artifacts")
-app.command("check")(gate.check)
-app.command("watch")(watch.watch)
-app.command("train", context_settings=OVERRIDES)(training.train)
-app.command("hpo", context_settings=OVERRIDES)(search.hpo)
-app.command("replay")(training.replay)
-app.command("sync")(upkeep.sync)
-app.command("export")(transfer.export)
-app.command("import")(transfer.import_)
-app.command("doctor")(upkeep.doctor)
-app.command("tag")(run_lifecycle.tag)
-app.command("note")(run_lifecycle.note_)
-app.command("delete")(run_lifecycle.delete)
-app.command("restore")(run_lifecycle.restore)
 
 
 def _say_how_groups_were_ranked(ranking: "GroupRanking", min_runs: int) -> None:

@@ -34,7 +34,7 @@ def as_nobody(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         "for one in ('agentnn.cli.app', 'agentnn.cli.tables', 'agentnn.cli.pictures', 'agentnn.stores.sql',\n"
         "            'agentnn.stores.sql_registry', 'agentnn.stores.base', 'agentnn.query.filters'):\n"
         "    importlib.import_module(one)\n"
-        "agentnn.cli.app.load_groups()\n"
+        "agentnn.cli.app.commands_for()\n"
         "if os.getuid() == 0:\n"
         "    os.setgroups([])\n"
         f"    os.setgid({UNPRIVILEGED})\n"
@@ -116,7 +116,7 @@ def test_a_directory_above_that_may_not_be_entered_does_not_hinder_the_search_fo
     # The command starts inside, as a service does; the folder above is then closed to it.
     code = (
         "import os, sys, json, difflib, sqlite3, agentnn.cli.app, agentnn.stores.sql, agentnn.stores.base, dotenv\n"
-        "agentnn.cli.app.load_groups()\n"
+        "agentnn.cli.app.commands_for()\n"
         f"os.chmod({str(inner.parent)!r}, 0o600)\n"
         f"os.setgroups([]); os.setgid({UNPRIVILEGED}); os.setuid({UNPRIVILEGED})\n"
         f"sys.exit(agentnn.cli.app.run_command(['--tracking-uri', 'sqlite:///{shared}', 'run', 'list', '-o', 'id']))\n"

@@ -315,7 +315,7 @@ def test_a_read_only_file_is_left_alone(folder_mode: int, template_database: Pat
             "for one in ('cli.app', 'cli.lifecycle_views', 'stores.sql', 'stores.sql_registry', 'query.filters',\n"
             "            'stores.sql_lifecycle', 'stores.destination', 'sdk.run_lifecycle'):\n"
             "    importlib.import_module(f'agentnn.{one}')\n"
-            "sys.modules['agentnn.cli.app'].load_groups()\n"
+            "sys.modules['agentnn.cli.app'].commands_for()\n"
             "if os.getuid() == 0:\n"
             f"    os.setgroups([]); os.setgid({UNPRIVILEGED}); os.setuid({UNPRIVILEGED})\n"
             "from agentnn.cli.app import run_command\n"
