@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentnn.errors import AgentNNError, AgentNNWarning
+    from agentnn.errors import AgentNNError, AgentNNWarning, UnreadableWarning
     from agentnn.nn_models.dynamic_architecture import ArchitectureOptimizer
     from agentnn.nn_models.online_learning import OnlineLearner, OnlineOptions
     from agentnn.query.comparison import Comparison
@@ -56,6 +56,7 @@ __all__ = [
     "OnlineOptions",
     "RegisteredModel",
     "Run",
+    "UnreadableWarning",
     "Verdict",
     "__version__",
     "current_run",
@@ -63,7 +64,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "agentnn.errors": ("AgentNNError", "AgentNNWarning"),
+    "agentnn.errors": ("AgentNNError", "AgentNNWarning", "UnreadableWarning"),
     "agentnn.nn_models.dynamic_architecture": ("ArchitectureOptimizer",),
     "agentnn.nn_models.online_learning": ("OnlineLearner", "OnlineOptions"),
     "agentnn.query.comparison": ("Comparison",),

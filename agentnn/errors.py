@@ -144,3 +144,7 @@ class MissingDependencyError(AgentNNError, ImportError):
 
 class AgentNNWarning(UserWarning):
     """Something that the user should know of, though the answer stands; the command line prints it as a note."""
+
+
+class UnreadableWarning(AgentNNWarning):
+    """Something in a store can't be read, and the answer leaves it out; ``agentnn --strict`` makes it exit code 5."""

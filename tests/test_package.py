@@ -50,6 +50,7 @@ def test_the_public_names_are_exactly_these():
         "OnlineOptions",
         "RegisteredModel",
         "Run",
+        "UnreadableWarning",
         "Verdict",
         "__version__",
         "current_run",

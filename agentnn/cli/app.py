@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -19,13 +20,13 @@ from agentnn.cli.command_tree import GROUPS, add_commands
 from agentnn.cli.completion import mend_bash_words
 from agentnn.cli.render import ReaderGone
 from agentnn.cli.text import visible
-from agentnn.errors import AgentNNError, AgentNNWarning, UsageError
+from agentnn.errors import AgentNNError, AgentNNWarning, CorruptDataError, UnreadableWarning, UsageError
 from agentnn.sdk.nn_models import ModelManager
 from agentnn.settings import redact
 
 _ISSUES = "https://github.com/agentnn/agentnn/issues"
 _INTERRUPTED = 128 + signal.SIGINT
-_ROOT_OPTIONS = ("--tracking-uri", "--env-file", "--debug")
+_ROOT_OPTIONS = ("--tracking-uri", "--env-file", "--strict", "--debug")
 
 _secrets: set[str] = set()
 """Passwords and tokens that this process has met; no message shows them."""
@@ -50,6 +51,9 @@ def root(
     env_file: Annotated[
         str | None, typer.Option("--env-file", metavar="FILE", help="Read this file instead of the nearest .env.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 5 where the answer leaves out what can't be read.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Name the store, and show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
@@ -105,10 +109,12 @@ def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None
     Returns:
         The exit code.
     """
-    debug = "--debug" in _before_the_group(arguments)
+    before_group = _before_the_group(arguments)
+    debug, strict = "--debug" in before_group, "--strict" in before_group
+    left_out: list[str] = []
     command = typer.main.get_command(commands_for(arguments))
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = partial(_show_warning, left_out)
         warnings.simplefilter("always", AgentNNWarning)
         try:
             _check_encoding(arguments)
@@ -116,6 +122,11 @@ def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None
             sys.stdout.flush()
             if code == _INTERRUPTED:
                 _say("interrupted")
+            if strict and left_out and not code:
+                raise CorruptDataError(
+                    "the answer leaves out what can't be read; the notes above name it",
+                    hint="without --strict that is no error",
+                )
             return code if isinstance(code, int) else 0
         except (ReaderGone, BrokenPipeError):
             # Python would complain once more when it closes the stream.
@@ -184,7 +195,11 @@ def _check_encoding(arguments: Sequence[str]) -> None:
             raise UsageError(f"an argument is not valid UTF-8: {argument!r}", hint="check the terminal's encoding")
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+def _show_warning(
+    left_out: list[str], message: Warning | str, category: type[Warning], *_: object, **__: object
+) -> None:
+    if issubclass(category, UnreadableWarning):
+        left_out.append(str(message))
     if issubclass(category, AgentNNWarning):
         _say(f"note: {_one_line(str(message))}")
 

@@ -17,7 +17,7 @@ from cli.support import NEW_YEAR, Rows, agentnn, environment, error_and_hint, fi
 from generated_stores import NOON, ExperimentSpec, RunSpec, StoreSpec, points, run_id, write_store
 from toml_stores import write_toml_store
 
-from agentnn import AgentNNWarning, ModelManager
+from agentnn import ModelManager, UnreadableWarning
 from agentnn.errors import CorruptDataError
 from agentnn.records import PARENT_TAG, DatasetInput
 from agentnn.stores.toml.layout import INDEX
@@ -465,14 +465,24 @@ class TestDamage:
         assert "bad-99/config.toml" in error_and_hint(done.stderr)[0]
 
     @pytest.mark.usefixtures("damaged")
+    def test_what_is_left_out_is_exit_5_where_that_is_asked_for(self):
+        done = ask("--strict", "run", "list", "-o", "id")
+        assert (done.returncode, len(done.stdout.split())) == (5, 4)
+        assert "error: the answer leaves out what can't be read" in done.stderr
+
+    @pytest.mark.usefixtures("local")
+    def test_a_whole_answer_is_0_however_strict_one_is(self):
+        assert ask("--strict", "run", "list", "-o", "id").returncode == 0
+
+    @pytest.mark.usefixtures("damaged")
     def test_a_manager_says_so_once_and_again_of_another_file(self):
         manager = ModelManager("toml:checkpoints")
-        with pytest.warns(AgentNNWarning) as first:
+        with pytest.warns(UnreadableWarning) as first:
             manager.list_runs()
             manager.list_runs()
         assert len(first) == 2
         make(Path("checkpoints"), "alpha", "bad-98").path.joinpath("config.toml").write_bytes(b"\xff")
-        with pytest.warns(AgentNNWarning, match="bad-98") as second:
+        with pytest.warns(UnreadableWarning, match="bad-98") as second:
             manager.list_runs()
         assert len(second) == 1
 

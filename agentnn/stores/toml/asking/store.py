@@ -12,7 +12,7 @@ import warnings
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
-from agentnn.errors import AgentNNWarning, CorruptDataError, NotAStoreError, UsageError
+from agentnn.errors import CorruptDataError, NotAStoreError, UnreadableWarning, UsageError
 from agentnn.settings import toml_folder
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.sqlite_file import ReadOnlyDatabase, SchemaMismatch
@@ -174,9 +174,9 @@ class TomlStore:
         new = [one for one in dict.fromkeys(problems) if one not in self._told]
         self._told.update(new)
         for problem in new[:_MOST_NAMED]:
-            warnings.warn(f"{problem}; it is left out", AgentNNWarning, stacklevel=4)
+            warnings.warn(f"{problem}; it is left out", UnreadableWarning, stacklevel=4)
         if len(new) > _MOST_NAMED:
-            warnings.warn(f"{len(new) - _MOST_NAMED} more files can't be read", AgentNNWarning, stacklevel=4)
+            warnings.warn(f"{len(new) - _MOST_NAMED} more files can't be read", UnreadableWarning, stacklevel=4)
 
 
 def folder_of(settings: Settings) -> Path:
