@@ -6,7 +6,7 @@ import typer
 
 from agentnn.cli.options import ExperimentsOption, FormulasOption, OutputOption, RunArgument, manager_of, note
 from agentnn.cli.render import Output, emit, emit_bytes
-from agentnn.cli.views import artifacts_view
+from agentnn.cli.run_views import artifacts_view
 
 _PATTERN = "A path in the run, or a pattern: *.csv, **/*.png."
 

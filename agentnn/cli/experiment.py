@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 import typer
 
 from agentnn.cli import completion
+from agentnn.cli.experiment_views import experiment_view, experiments_view
 from agentnn.cli.options import ColumnsOption, FormulasOption, LimitOption, OutputOption, ViewOption, manager_of, note
 from agentnn.cli.render import Output, emit
-from agentnn.cli.views import experiment_view, experiments_view
 
 
 def list_experiments(

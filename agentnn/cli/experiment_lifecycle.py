@@ -6,9 +6,9 @@ import typer
 
 from agentnn.cli import completion
 from agentnn.cli.command_lines import command_line, count, version_names
+from agentnn.cli.experiment_views import experiments_view
 from agentnn.cli.options import FormulasOption, OutputOption, manager_of, note
 from agentnn.cli.render import Output, emit
-from agentnn.cli.views import experiments_view
 
 if TYPE_CHECKING:
     from agentnn.sdk.experiment_change import ExperimentChange

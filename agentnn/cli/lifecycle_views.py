@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agentnn.cli.amounts import age
 from agentnn.cli.render import Row, Table, View
 from agentnn.cli.text import short
-from agentnn.cli.views import age
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

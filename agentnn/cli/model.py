@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from agentnn.cli import completion
+from agentnn.cli.model_views import check_view, model_view, models_view, version_view, versions_view
 from agentnn.cli.options import ColumnsOption, FormulasOption, OutputOption, manager_of
 from agentnn.cli.render import Output, emit
-from agentnn.cli.views import check_view, model_view, models_view, version_view, versions_view
 from agentnn.query.selectors import parse_model_uri
 
 NameArgument = Annotated[

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agentnn.cli.amounts import age, duration
 from agentnn.cli.tables import condensed, curve, details, sparkline, styled
 from agentnn.cli.text import short, visible
-from agentnn.cli.views import age, duration
 from agentnn.tracking.backtests.equity_curve import EQUITY_CURVE_TAG, drawdowns, read_sketch
 
 if TYPE_CHECKING:

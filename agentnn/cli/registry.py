@@ -65,7 +65,7 @@ def register(
     them, so that the version depends on no folder of yours. Text with a / is a path, and so is the name of a folder
     with a model in it. --alias moves without verifying, and goes into the history; model promote verifies.
     """
-    from agentnn.cli.views import version_view
+    from agentnn.cli.model_views import version_view
     from agentnn.registry.registration import parse_tags
 
     made = manager_of(ctx).register_model(

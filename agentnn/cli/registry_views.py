@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agentnn.cli.amounts import age, size
+from agentnn.cli.record_views import single_view
 from agentnn.cli.render import Output, Row, Table, View
 from agentnn.cli.text import short
-from agentnn.cli.views import age, single_view, size
 from agentnn.errors import UsageError
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from agentnn.cli.options import (
 )
 from agentnn.cli.paging import Seen
 from agentnn.cli.render import Output, emit
-from agentnn.cli.views import best_view, comparison_view, history_view, run_view, runs_view
+from agentnn.cli.run_views import best_view, comparison_view, history_view, run_view, runs_view
 from agentnn.errors import CheckFailed, UsageError
 from agentnn.query.selectors import not_found, parse_metric
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agentnn.cli.amounts import duration
 from agentnn.cli.render import Row, Table, View
 from agentnn.cli.text import short, visible
-from agentnn.cli.views import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
