@@ -114,12 +114,21 @@ def _local_experiment(settings: Settings, name: str) -> Experiment | None:
         store.close()
 
 
-def _check_folder(folder: Path) -> None:
+def check_opt_in() -> None:
+    """Write to a folder of runs only where MLflow would.
+
+    Raises:
+        UsageError: Its opt-in is not set.
+    """
     if os.environ.get(_OPT_IN, "").lower() not in ("true", "1"):
         raise UsageError(
             f"MLflow writes to an mlruns folder only with {_OPT_IN}=true",
             hint="set it, or move the runs to a database: mlflow migrate-filestore --help",
         )
+
+
+def _check_folder(folder: Path) -> None:
+    check_opt_in()
     nearest = next(one for one in (folder, *folder.parents) if one.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise StoreUnavailable(f"{folder} can't be written to", hint="check its permissions, or the tracking URI")

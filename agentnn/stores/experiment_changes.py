@@ -58,6 +58,12 @@ def open_experiment_changes(settings: Settings, *, create: bool = False) -> Expe
         from agentnn.stores.toml.writing.project_changes import TomlExperimentChanges
 
         return TomlExperimentChanges(settings)
+    from agentnn.stores.mlruns.place import mlruns_folder
+
+    if mlruns_folder(settings) is not None:
+        from agentnn.stores.mlruns.experiment_changes import MlrunsExperimentChanges
+
+        return MlrunsExperimentChanges(settings)
     from agentnn.stores.mlflow_experiments import MlflowExperimentChanges
 
     return MlflowExperimentChanges(settings, create=create)

@@ -10,7 +10,7 @@ from agentnn.errors import AgentNNError, UsageError
 from agentnn.records import RUN_NAME_TAG
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, make_client
-from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment, deleted_run
+from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment, deleted_run, say_how_far
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +26,6 @@ _AT_ONCE = 8
 _MOST_TAGS = 100
 """Tags in one request, as MLflow's server takes them."""
 
-_NAMED = 5
 _IS_DELETED = ("must be in the 'active' state", "must be in 'active' lifecycle_stage")
 
 
@@ -151,8 +150,5 @@ def _raise_with_what_was_done(
         gone = next((run_id for run_id in missing if run_id in str(error)), missing[0])
         error = deleted_run(gone)
     if len(runs) > 1:
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        rest = ", ".join(missing[:_NAMED]) + more
-        error.message += f"; {len(done)} of {len(runs)} runs were {done_word}, not {rest}"
-        error.hint = error.hint or "the same command again goes on with the rest"
+        say_how_far(error, missing, len(runs), done_word)
     raise error

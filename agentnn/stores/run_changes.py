@@ -10,11 +10,14 @@ from agentnn.settings import toml_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from agentnn.errors import AgentNNError
     from agentnn.records import Run
     from agentnn.settings import Settings
 
 DELETION_TAG = "agentnn.deletion"
 """Says with which others a run was deleted, so that one filter restores exactly these; it goes with the restoring."""
+
+_NAMED = 5
 
 
 class RunChanges(Protocol):
@@ -70,9 +73,30 @@ def open_run_changes(settings: Settings) -> RunChanges:
             return SqlRunChanges(settings)
         except SchemaMismatch:
             pass  # MLflow says what to do about it
+    from agentnn.stores.mlruns.place import mlruns_folder
+
+    if mlruns_folder(settings) is not None:
+        from agentnn.stores.mlruns.run_changes import MlrunsRunChanges
+
+        return MlrunsRunChanges(settings)
     from agentnn.stores.mlflow_runs import MlflowRunChanges
 
     return MlflowRunChanges(settings)
+
+
+def say_how_far(error: AgentNNError, missing: Sequence[str], total: int, done_word: str) -> None:
+    """Add to an error how far a change of several runs had come.
+
+    Args:
+        error: What went wrong.
+        missing: The ids of the runs that were not changed.
+        total: How many there are.
+        done_word: What became of the others.
+    """
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    rest = ", ".join(missing[:_NAMED]) + more
+    error.message += f"; {total - len(missing)} of {total} runs were {done_word}, not {rest}"
+    error.hint = error.hint or "the same command again goes on with the rest"
 
 
 def deleted_run(run_id: str) -> ConflictError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from agentnn.settings import toml_folder
 
@@ -106,6 +106,14 @@ class RunWriter(Protocol):
         """Take a tag off a run, if it has it."""
 
 
+@runtime_checkable
+class RunMender(Protocol):
+    """A writer to a store in which a killed one may have left a run that nobody can read."""
+
+    def mend_run(self, experiment_id: str, run_id: str, name: str, start_time: int) -> None:
+        """Give a run that is damaged what it began with; one that is whole, or not there, stays as it is."""
+
+
 class StoredRun(NamedTuple):
     """A run that is in the store, as far as an import has to know it."""
 
@@ -192,9 +200,19 @@ def open_writer(settings: Settings) -> RunWriter:
         ensure_schema(settings)
         with suppress(SchemaMismatch):  # MLflow says what to do about it
             return SqlWriter(settings)
+    elif _is_folder(settings):
+        from agentnn.stores.mlruns.writer import MlrunsWriter
+
+        return MlrunsWriter(settings)
     from agentnn.stores.mlflow_writer import MlflowWriter
 
     return MlflowWriter(settings)
+
+
+def _is_folder(settings: Settings) -> bool:
+    from agentnn.stores.mlruns.place import mlruns_folder
+
+    return mlruns_folder(settings) is not None
 
 
 def open_importer(settings: Settings) -> RunImporter:

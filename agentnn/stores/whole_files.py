@@ -1,14 +1,18 @@
-"""Copying files so that nobody ever sees a part of one."""
+"""Writing and copying files so that nobody ever sees a part of one."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import stat
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from agentnn.errors import ConflictError, CorruptDataError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -48,12 +52,63 @@ def copy_whole(source: Path, place: Path, scratch: Path) -> None:
             killed process left is replaced.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = scratch / f".agentnn.{hashlib.sha256(str(place).encode()).hexdigest()[:16]}"
+    unfinished = _unfinished(place, scratch)
     try:
         shutil.copyfile(source, unfinished)
         unfinished.replace(place)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_whole(place: Path, data: bytes, scratch: Path, *, sync: bool = False) -> None:
+    """Write a file at once, whatever happens; one that is there keeps its permissions.
+
+    Args:
+        place: Where it goes; the folders above are made.
+        data: What it should hold.
+        scratch: See :func:`copy_whole`.
+        sync: Have the disk hold it before it takes its place, so that not even a power failure leaves it empty.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = _unfinished(place, scratch)
+    try:
+        with unfinished.open("wb") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(place.stat().st_mode))
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(place)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(place: Path, shelter: Path, key: str) -> Iterator[Path]:
+    """A new folder that takes its place once it is filled.
+
+    Args:
+        place: Where it goes; there must be nothing yet.
+        shelter: A folder of the same file system in which it is hidden until then.
+        key: Names it while it is hidden: what a killed process left under the same key is replaced.
+
+    Yields:
+        The folder to fill.
+    """
+    hidden = shelter / f".agentnn.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    shutil.rmtree(hidden, ignore_errors=True)
+    folder = hidden / place.name
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        folder.rename(place)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _unfinished(place: Path, scratch: Path) -> Path:
+    return scratch / f".agentnn.{hashlib.sha256(os.fsencode(place)).hexdigest()[:16]}"
 
 
 def digest_of(path: Path) -> str:

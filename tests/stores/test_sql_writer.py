@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores.writer_requests import NOON, REQUESTS, Player
 
-from agentnn.errors import AgentNNError, ConflictError, NotFoundError, UsageError
-from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Metric
+from agentnn.errors import ConflictError, NotFoundError, UsageError
+from agentnn.records import Metric
 from agentnn.settings import Settings
 from agentnn.stores.mlflow_writer import MlflowWriter
 from agentnn.stores.run_writer import open_writer
@@ -26,86 +27,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from agentnn.stores.run_writer import RunWriter
 
-NOON = 1_700_000_000_000
-VALUES = st.sampled_from([0.0, -0.0, 1.0, 0.1, -3.5, 1e300, math.inf, -math.inf, math.nan])
-KEYS = st.sampled_from(["loss", "val/loss", "f1 score", "π"])
-POINTS = st.lists(
-    st.builds(Metric, KEYS, VALUES, st.sampled_from([0, 1, 2, -1, 2**62]), st.sampled_from([NOON, NOON + 1, 0])),
-    max_size=6,
-)
-TEXTS = st.sampled_from(["", "a", "1e-05", "🚀", "x" * 5999, "line\nbreak"])
-PARAMS = st.dictionaries(st.sampled_from(["lr", "model.layers", "note"]), TEXTS, max_size=2)
-TAGS = st.dictionaries(st.sampled_from(["team", RUN_NAME_TAG, PARENT_TAG, "mlflow.note.content"]), TEXTS, max_size=3)
-REQUESTS = st.one_of(
-    st.tuples(st.just("ensure_experiment"), st.sampled_from(["alpha", "Default", "0", "1", "beta / γ"])),
-    st.tuples(st.just("create_run"), st.integers(0, 1), st.sampled_from(["a run", "🚀"]), TAGS),
-    st.tuples(st.just("log_batch"), st.integers(0, 2), POINTS, PARAMS, TAGS),
-    st.tuples(st.just("terminate"), st.integers(0, 2), st.sampled_from(["FINISHED", "FAILED", "KILLED"])),
-    st.tuples(st.just("reopen"), st.integers(0, 2)),
-    st.tuples(st.just("delete_run"), st.integers(0, 2)),
-    st.tuples(st.just("delete_tag"), st.integers(0, 2), st.sampled_from(["team", "none"])),
-)
+def tables(player: Player, database: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row, with the place of a run for its id, and no times of the clock."""
+    found = {}
+    with closing(sqlite3.connect(database)) as connection:
+        for table in ("experiments", "runs", "metrics", "latest_metrics", "params", "tags", "experiment_tags"):
+            cursor = connection.execute(f"SELECT * FROM {table}")
+            names = [one[0] for one in cursor.description]
+            rows = [_plain(dict(zip(names, row, strict=True)), player) for row in cursor]
+            found[table] = sorted(rows, key=repr)
+    return found
 
 
-class Player:
-    """Carries out requests in one store, and remembers which runs it has made.
-
-    Attributes:
-        first: The first run that requests can name; those of earlier sequences stay as they are.
-    """
-
-    def __init__(self, writer: RunWriter) -> None:
-        self.writer = writer
-        self.runs: list[str] = []
-        self.first = 0
-
-    def play(self, request: tuple[Any, ...]) -> object:
-        """What a request came to: an answer without ids, or that it was refused."""
-        try:
-            return self._play(*request)
-        except AgentNNError:
-            return "refused"
-
-    def _play(self, name: str, *arguments: Any) -> object:
-        if name == "ensure_experiment":
-            return self.writer.ensure_experiment(*arguments)
-        if name == "create_run":
-            experiment, run_name, tags = arguments
-            tags = {key: text for key, text in tags.items() if key != RUN_NAME_TAG}
-            self.runs.append(self.writer.create_run(str(experiment), run_name, NOON, {"mlflow.user": "ana", **tags}))
-            return len(self.runs)
-        made = self.runs[self.first :]
-        run_id = made[arguments[0]] if arguments[0] < len(made) else "0" * 32
-        extra = (NOON + 9,) if name == "terminate" else ()
-        return getattr(self.writer, name)(run_id, *arguments[1:], *extra)
-
-    def tables(self, database: Path) -> dict[str, list[tuple[Any, ...]]]:
-        """Every row, with the place of a run for its id, and no times of the clock."""
-        places = {run_id: str(number) for number, run_id in enumerate(self.runs)}
-        found = {}
-        with closing(sqlite3.connect(database)) as connection:
-            for table in ("experiments", "runs", "metrics", "latest_metrics", "params", "tags", "experiment_tags"):
-                cursor = connection.execute(f"SELECT * FROM {table}")
-                names = [one[0] for one in cursor.description]
-                rows = [_plain(dict(zip(names, row, strict=True)), places) for row in cursor]
-                found[table] = sorted(rows, key=repr)
-        return found
-
-
-def _plain(row: dict[str, Any], places: dict[str, str]) -> tuple[Any, ...]:
+def _plain(row: dict[str, Any], player: Player) -> tuple[Any, ...]:
     for moment in ("creation_time", "last_update_time", "deleted_time"):
         if row.get(moment) is not None:
             row[moment] = "some time"
-    return tuple(_without_ids(value, places) for value in row.values())
-
-
-def _without_ids(value: Any, places: dict[str, str]) -> Any:
-    if isinstance(value, str):
-        for run_id, place in places.items():
-            value = value.replace(run_id, f"run {place}")
-    return value
+    return tuple(player.without_ids(value) if isinstance(value, str) else value for value in row.values())
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +71,7 @@ def test_any_requests_leave_what_mlflow_leaves(
     begin = [("ensure_experiment", "alpha"), ("create_run", 1, "first", {"team": "a"})]
     for request in [*begin, *requests]:
         assert us.play(request) == them.play(request), request
-    assert us.tables(ours) == them.tables(theirs)
+    assert tables(us, ours) == tables(them, theirs)
 
 
 def test_what_was_written_is_read_back(two_stores: list[tuple[Path, Player]]) -> None:

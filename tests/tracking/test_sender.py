@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faults.trainers import sender_pid, synced, wait_until
@@ -24,7 +25,7 @@ from agentnn.tracking.sending.sender_control import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     import pytest
     from real_stores import MlflowServer
@@ -66,6 +67,25 @@ def test_a_tail_that_broke_off_after_the_end_keeps_no_sender_waiting(uri: str, m
     wait_until(lambda: not is_sender_running(run.folder.store), "the end of the sender", timeout=30)
     assert not run.folder.path.exists()
     assert [one.info.status for one in MlflowClient(uri).search_runs(["0"])] == ["FINISHED"]
+
+
+def test_a_run_that_a_killed_sender_left_without_its_meta_is_mended(make_store: Callable[[str], str]):
+    uri = make_store("mlruns")
+    run = WaitingRun(uri, "hurt", process=this_process().to_json())
+    run.log_metric("loss", 0.5)
+    synced(uri)
+    os.kill(sender_pid(uri), 15)
+    wait_until(lambda: not is_sender_running(run.folder.store), "the end of the sender")
+    cursor = read_json(run.folder.cursor)
+    meta = Path(uri.removeprefix("file://"), cursor["experiment_id"], cursor["run_id"], "meta.yaml")
+    before = meta.read_text(encoding="utf-8")
+    meta.write_text("", encoding="utf-8")  # as MLflow's file store empties it before it writes it
+
+    run.end()
+    synced(uri)
+    [kept] = MlflowClient(uri).search_runs(["0"])
+    assert (kept.info.status, kept.info.run_name, kept.data.metrics) == ("FINISHED", "hurt", {"loss": 0.5})
+    assert f"start_time: {kept.info.start_time}\n" in before
 
 
 def test_a_store_that_stays_down_is_given_up_once_nobody_logs(monkeypatch: pytest.MonkeyPatch):

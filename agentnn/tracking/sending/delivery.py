@@ -18,7 +18,7 @@ from agentnn.errors import (
     UsageError,
 )
 from agentnn.records import PARENT_TAG
-from agentnn.stores.run_writer import UUID_TAG
+from agentnn.stores.run_writer import UUID_TAG, RunMender
 from agentnn.tracking.endings import REASON_TAG
 from agentnn.tracking.journal.journal import read_journal
 from agentnn.tracking.journal.process_identity import ProcessIdentity
@@ -59,7 +59,7 @@ class RunDelivery:
         self._writer = writer
         self._letters: list[str] = []
         self._values = ValueDelivery(writer, self.cursor, self._bury)
-        self._values.unsure = folder.cursor.exists()
+        self._values.unsure = self._is_taken_over = folder.cursor.exists()
         self.answered = 0
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
 
@@ -105,6 +105,7 @@ class RunDelivery:
             StoreUnavailable: The store can't be used; what was delivered before is kept in mind.
         """
         count = 0
+        self._take_over()
         for piece in gather(read_journal(self.folder.journal, self.cursor.offset)):
             self._letters.clear()
             try:
@@ -124,6 +125,7 @@ class RunDelivery:
     def close_abandoned(self) -> None:
         """Close a run whose writers are all dead: FAILED, with the reason, at the time of the last record."""
         last, end = 0, self.cursor.offset
+        self._take_over()
         for record in read_journal(self.folder.journal):
             last, end = (record.body["time"] if record.body else last), record.end
         died = [one for text in self.cursor.writers if (one := ProcessIdentity.from_json(text))]
@@ -226,6 +228,7 @@ class RunDelivery:
         if cursor.creating:
             cursor.run_id = self._values.settled(lambda: self._find_made(body)) or ""
             if cursor.run_id:
+                self._mend(body)
                 self._writer.log_batch(cursor.run_id, tags=tags)  # it may have been made without
             cursor.asked_again = True
         cursor.creating = True
@@ -236,6 +239,19 @@ class RunDelivery:
             )
         cursor.creating, cursor.status = False, "RUNNING"
         cursor.write(self.folder)
+
+    def _take_over(self) -> None:
+        """Before anything else: the sender that had the run may have been killed while it wrote to it."""
+        if self._is_taken_over and self.cursor.run_id:
+            first = next(read_journal(self.folder.journal), None)
+            body = first.body if first is not None else None
+            if body is not None and body["kind"] == "start" and "run_id" not in body:
+                self._mend(body)
+        self._is_taken_over = False
+
+    def _mend(self, body: dict[str, Any]) -> None:
+        if isinstance(self._writer, RunMender):
+            self._writer.mend_run(self.cursor.experiment_id, self.cursor.run_id, body["name"], body["time"])
 
     def _find_made(self, body: dict[str, Any]) -> str | None:
         """The run that the store was asked for, if it has made it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, NotFoundError
 from agentnn.settings import toml_folder
-from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment, deleted_run
+from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment, deleted_run, say_how_far
 from agentnn.stores.toml.asking.runs import find_place
 from agentnn.stores.toml.projects import read_project
 from agentnn.stores.toml.runs.origin import change_origin, is_of_origin, split_tags
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from agentnn.records import Run
     from agentnn.settings import Settings
-
-_NAMED = 5
 
 
 class TomlRunChanges:
@@ -83,7 +81,7 @@ class TomlRunChanges:
                 RunDirectory(folder).change_config(partial(change, run))
             except AgentNNError as error:
                 if len(runs) > 1:
-                    _say_how_far(error, [one.run_id for one in runs[number:]], len(runs), done_word)
+                    say_how_far(error, [one.run_id for one in runs[number:]], len(runs), done_word)
                 raise
 
     def _folder(self, run: Run) -> Path:
@@ -99,10 +97,3 @@ def _change_tags(tags: dict[str, str], new: Mapping[str, str], remove: Sequence[
     tags.update(new)
     for key in remove:
         tags.pop(key, None)
-
-
-def _say_how_far(error: AgentNNError, missing: Sequence[str], total: int, done_word: str) -> None:
-    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-    rest = ", ".join(missing[:_NAMED]) + more
-    error.message += f"; {total - len(missing)} of {total} runs were {done_word}, not {rest}"
-    error.hint = error.hint or "the same command again goes on with the rest"
