@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from mirrored_stores import Mirrors
 from real_stores import (
     PROXIED,
     STORE_KINDS,
+    MariaCluster,
     MlflowServer,
     PostgresCluster,
     copy_sqlite_store,
     end_senders,
     fail_or_skip,
     make_equal,
+    why_no_mariadb,
     why_no_postgres,
 )
 
@@ -108,6 +111,22 @@ def postgres() -> Iterator[PostgresCluster]:
         fail_or_skip(reason)
     with PostgresCluster() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaCluster]:
+    """A running MariaDB with one store, which whoever asks for it fills anew."""
+    if reason := why_no_mariadb():
+        fail_or_skip(reason)
+    with MariaCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def mirrors(request: pytest.FixtureRequest) -> Iterator[Mirrors]:
+    """Database servers that hold what a SQLite database holds."""
+    with Mirrors(request) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The real parts of the tests of writing: PostgreSQL, MLflow servers, copies of a migrated database.
+"""The real parts of the tests: PostgreSQL, MariaDB, MLflow servers, copies of a migrated database.
 
 Everything listens on 127.0.0.1 only, and each object ends the processes that it started, by their own ids.
 """
@@ -159,6 +159,100 @@ class PostgresCluster:
         return {**shared, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+class MariaCluster:
+    """A MariaDB server of its own, in a temporary folder, without the costs of being safe; its root has no password.
+
+    MLflow's URIs call it ``mysql``. As root it runs as another user, since MariaDB refuses root.
+    """
+
+    TEMPLATE = "template_mlflow"
+
+    def __init__(self) -> None:
+        # In memory where there is such a folder: each of MLflow's sixty migrations waits for the disk.
+        memory = Path("/dev/shm")
+        place = memory if os.access(memory, os.W_OK) else None
+        self._folder = Path(tempfile.mkdtemp(prefix="agentnn-maria-", dir=place))
+        self._process: subprocess.Popen[Any] | None = None
+        self.port = free_port()
+
+    def __enter__(self) -> MariaCluster:
+        try:
+            self._initialise()
+            self.start()
+            self._make_template()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    @property
+    def uri(self) -> str:
+        """Of the one store there is, with MLflow's tables; copying a database takes as long as making it."""
+        return f"mysql+pymysql://root@127.0.0.1:{self.port}/{self.TEMPLATE}"
+
+    def start(self) -> None:
+        """Start the server on what the folder holds, and wait until it answers."""
+        options = [
+            *self._options, "--bind-address=127.0.0.1", f"--port={self.port}", f"--socket={self._folder / 'socket'}",
+            f"--pid-file={self._folder / 'pid'}", "--skip-log-bin", "--skip-name-resolve",
+        ]  # fmt: skip
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            process = subprocess.Popen([_maria_program("mariadbd"), *options], stdout=output, stderr=output)
+        self._process = process
+        _wait_for(self._answers, process, log)
+
+    def stop(self) -> None:
+        """Shut the server down; the data stay, and ``start`` goes on with them."""
+        if self._process is not None:
+            _end(self._process, signal.SIGTERM)
+            self._process = None
+
+    def execute(self, statement: str, values: list[Any] | None = None, *, database: str | None = None) -> list[Any]:
+        """The rows of one SQL statement, committed."""
+        import pymysql
+
+        with closing(
+            pymysql.connect(host="127.0.0.1", port=self.port, user="root", database=database, autocommit=True)
+        ) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement, values)
+            return list(cursor.fetchall())
+
+    @property
+    def _options(self) -> list[str]:
+        user = _unprivileged("mysql").pw_name if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        return [
+            "--no-defaults", f"--user={user}", f"--datadir={self._folder / 'data'}", "--innodb-log-file-size=4M",
+            "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF",
+        ]  # fmt: skip
+
+    def _initialise(self) -> None:
+        if os.geteuid() == 0:
+            user = _unprivileged("mysql")
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
+        ours = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+        command = [_maria_program("mariadb-install-db"), *self._options, *ours]
+        subprocess.run(command, check=True, timeout=DEADLINE_S, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _make_template(self) -> None:
+        from mlflow import MlflowClient
+
+        self.execute(f"CREATE DATABASE {self.TEMPLATE} CHARACTER SET utf8mb4")
+        MlflowClient(self.uri).search_experiments()
+
+    def _answers(self) -> bool:
+        import pymysql
+
+        with suppress(pymysql.err.OperationalError):
+            return bool(self.execute("SELECT 1"))
+        return False
+
+
 class MlflowServer:
     """A real ``mlflow server`` with one worker, on a port that it keeps over restarts.
 
@@ -285,6 +379,17 @@ def why_no_postgres() -> str | None:
     return None
 
 
+def why_no_mariadb() -> str | None:
+    """What is missing to start MariaDB here; None when nothing is."""
+    try:
+        _maria_program("mariadbd")
+    except FileNotFoundError as error:
+        return str(error)
+    if find_spec("pymysql") is None:
+        return "MariaDB's driver is not installed: pip install pymysql"
+    return None
+
+
 def fail_or_skip(reason: str) -> NoReturn:
     """Skip a test that the machine can't run; in CI, where nothing may be skipped unseen, fail it."""
     if os.environ.get("CI") or os.environ.get("AGENTNN_REQUIRE_POSTGRES"):
@@ -327,10 +432,18 @@ def _postgres_programs() -> Path:
     return Path(found).resolve().parent
 
 
-def _unprivileged() -> pwd.struct_passwd:
-    """Whom PostgreSQL runs as when the tests run as root."""
+def _maria_program(name: str) -> str:
+    """The path of one of MariaDB's programs; its server is not on every PATH."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if found is None:
+        raise FileNotFoundError("MariaDB's programs are not installed: apt-get install mariadb-server")
+    return found
+
+
+def _unprivileged(name: str = "postgres") -> pwd.struct_passwd:
+    """Whom a database server runs as when the tests run as root."""
     known = {user.pw_name: user for user in pwd.getpwall()}
-    return known.get("postgres") or known["nobody"]
+    return known.get(name) or known["nobody"]
 
 
 def _server_environment() -> dict[str, str]:

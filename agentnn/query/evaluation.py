@@ -51,7 +51,7 @@ def sorted_runs(runs: Iterable[Run], order_by: Iterable[OrderBy] = ()) -> list[R
     """Runs in an order; behind it the later start first, then the smaller run id."""
     ordered = sorted(runs, key=natural_order)
     for key in reversed(tuple(order_by)):
-        ordered.sort(key=lambda run, key=key: _sort_key(run, key))  # type: ignore[misc]
+        ordered.sort(key=lambda run, key=key: sort_key(field_values(key.field, run), key))  # type: ignore[misc]
     return ordered
 
 
@@ -87,10 +87,11 @@ def _holds(comparison: Comparison, run: Run) -> bool:
         return not values
     if comparison.operator == "IS NOT NULL":
         return bool(values)
-    return any(_compare(value, comparison) for value in values)
+    return any(fulfils(value, comparison) for value in values)
 
 
-def _compare(actual: Any, comparison: Comparison) -> bool:
+def fulfils(actual: Any, comparison: Comparison) -> bool:
+    """Whether a value that is there is as a comparison wants it; IS NULL and IS NOT NULL are not asked here."""
     name, expected = comparison.operator, comparison.value
     if name in ("IN", "NOT IN"):
         assert isinstance(expected, tuple)
@@ -116,8 +117,13 @@ def _plain(actual: Any, name: str, expected: Any) -> bool:
 def like(text: str, pattern: str, *, ignore_case: bool = False) -> bool:
     """SQL's LIKE: ``%`` is any text, ``_`` one character; ``ignore_case`` for ASCII letters, as databases do."""
     if ignore_case:
-        text, pattern = text.translate(_ASCII_LOWER), pattern.translate(_ASCII_LOWER)
+        text, pattern = ascii_lower(text), ascii_lower(pattern)
     return _like_regex(pattern).fullmatch(text) is not None
+
+
+def ascii_lower(text: str) -> str:
+    """A text with its ASCII letters in lower case."""
+    return text.translate(_ASCII_LOWER)
 
 
 @lru_cache(maxsize=64)
@@ -126,9 +132,11 @@ def _like_regex(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(parts), re.DOTALL)
 
 
-def _sort_key(run: Run, order: OrderBy) -> tuple[Any, ...]:
-    """Values first, then NaN, then missing, in both directions; a param or a tag that is a number, as a number."""
-    values = field_values(order.field, run)
+def sort_key(values: tuple[Any, ...], order: OrderBy) -> tuple[Any, ...]:
+    """What sorts runs by their values of a field.
+
+    Values come first, then NaN, then missing, in both directions; a param or a tag that is a number, as a number.
+    """
     if not values:
         return (2,)
     value = values[0]

@@ -18,24 +18,20 @@ from agentnn.records import RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Me
 from agentnn.settings import Settings
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.sql_best import best_candidates, tally
-from agentnn.stores.sql_where import LARGEST, Sql, all_of, one_of, where
-from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, integer, sqlite_path, text
+from agentnn.stores.sql_dialect import TRUE, Database, Sql
+from agentnn.stores.sql_where import LARGEST, all_of, where
+from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from agentnn.query.expressions import Expression
     from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import BestQuery
     from agentnn.stores.artifact_files import RunFiles
     from agentnn.stores.base import History
 
 _CHUNK = 1000
-_RUN_COLUMNS = ", ".join(
-    [
-        "run_uuid", text("name"), "experiment_id", text("status"), text("lifecycle_stage"), integer("start_time"),
-        integer("end_time"), text("user_id"), text("artifact_uri"),
-    ]
-)  # fmt: skip
 
 
 class SqlQuestions:
@@ -46,8 +42,9 @@ class SqlQuestions:
         workspace: The MLflow workspace; tables without such a column have only one, unnamed.
     """
 
-    def __init__(self, database: ReadOnlyDatabase, *, workspace: str = "default") -> None:
+    def __init__(self, database: Database, *, workspace: str = "default") -> None:
         self._database = database
+        self._dialect = database.dialect
         self._rows = database.rows
         self.workspace = workspace
 
@@ -70,18 +67,19 @@ class SqlQuestions:
     @property
     def _experiments(self) -> dict[str, Experiment]:
         has = self._experiment_columns
+        integer, text = self._dialect.integer, self._dialect.text
         timed = "creation_time" in has
         creation, update = (integer("creation_time"), integer("last_update_time")) if timed else ("NULL", "NULL")
         condition, values = ("WHERE workspace = ?", (self.workspace,)) if "workspace" in has else ("", ())
         rows = self._rows(
             f"SELECT experiment_id, {text('name')}, {text('lifecycle_stage')}, {text('artifact_location')}, "
             f"{creation} AS born, {update} "
-            f"FROM experiments {condition} ORDER BY born DESC, experiment_id",
+            f"FROM experiments {condition} ORDER BY {self._dialect.descending('born')}, experiment_id",
             values,
         )
         tags: dict[int, dict[str, str]] = {}
         for experiment_id, key, value in self._rows(
-            f"SELECT experiment_id, {text('key')}, {text('value')} FROM experiment_tags"
+            f"SELECT t.experiment_id, {text('t.key')}, {text('t.value')} FROM experiment_tags t"
         ):
             if value is not None:
                 tags.setdefault(experiment_id, {})[key] = value
@@ -94,9 +92,7 @@ class SqlQuestions:
 
     def search_runs(self, query: RunQuery) -> Iterator[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        from agentnn.stores.sql_search import ids_in_order  # the best run is found without
-
-        run_ids = ids_in_order(self._database, query, self._scope(query))
+        run_ids = self._ids_in_order(query)
         for start in range(0, len(run_ids), _CHUNK):
             yield from self.find_runs(run_ids[start : start + _CHUNK])
 
@@ -130,16 +126,17 @@ class SqlQuestions:
         inside = (
             f"SELECT 1 FROM {table} x JOIN runs r ON r.run_uuid = x.run_uuid WHERE x.key = ? AND {scope.text} LIMIT 1"
         )
-        return [key for key in keys if self._rows(inside, (key, *scope.values))]
+        return sorted(key for key in keys if self._rows(inside, (key, *scope.values)))
 
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        scope = all_of([Sql("1"), *self._active_experiments("all")])
-        own = f"run_uuid IN (SELECT r.run_uuid FROM runs r WHERE r.run_uuid = ? AND {scope.text})"
+        scope = all_of([TRUE, *self._active_experiments("all")])
+        own = f"m.run_uuid IN (SELECT r.run_uuid FROM runs r WHERE r.run_uuid = ? AND {scope.text})"
+        named, integer = self._dialect.equal("m.key", key), self._dialect.integer
         rows = self._rows(
-            f"SELECT value, is_nan, {integer('step')}, {integer('timestamp')} FROM metrics WHERE {own} AND key = ? "
-            "ORDER BY step, timestamp, value",
-            (run_id, *scope.values, key),
+            f"SELECT m.value, m.is_nan, {integer('m.step')}, {integer('m.timestamp')} FROM metrics m "
+            f"WHERE {own} AND {named.text} ORDER BY m.step, m.timestamp, m.value",
+            (run_id, *scope.values, *named.values),
         )
         return [Metric(key, metric_value(value, is_nan), step, time) for value, is_nan, step, time in rows]
 
@@ -147,7 +144,7 @@ class SqlQuestions:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         from agentnn.stores.sql_histories import metric_histories  # most commands ask for none
 
-        scope = all_of([Sql("1"), *self._active_experiments("all")])
+        scope = all_of([TRUE, *self._active_experiments("all")])
         return metric_histories(self._database, runs, keys, scope, metric_value)
 
     # -- best -------------------------------------------------------------------------------------------
@@ -155,23 +152,34 @@ class SqlQuestions:
     def best_runs(self, query: BestQuery) -> Best:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         scope = self._scope(query.scope)
-        ranked = best_candidates(self._database, query, scope)
+        ranked = self._ranked(query, scope)
         runs = {run.run_id: run for run in self.find_runs([run_id for run_id, _ in ranked])}
         candidates = tuple(Candidate(runs[run_id], value) for run_id, value in ranked if run_id in runs)
         return Best(candidates, *(tally(self._database, query, scope) if query.tally else ()))
 
     # -- how --------------------------------------------------------------------------------------------
 
+    def _ids_in_order(self, query: RunQuery) -> list[str]:
+        from agentnn.stores.sql_search import ids_in_order  # the best run is found without
+
+        return ids_in_order(self._database, query, self._scope(query))
+
+    def _ranked(self, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
+        return best_candidates(self._database, query, scope)
+
+    def _condition(self, expression: Expression) -> Sql:
+        return where(expression, self._dialect, datasets=self._has_dataset_tables)
+
     def _scope(self, query: RunQuery) -> Sql:
         """Which runs a query is about, as a condition on ``runs r``."""
         conditions = [] if query.view == "all" else [Sql("r.lifecycle_stage = ?", (query.view,))]
         if query.experiment_ids is not None:
-            conditions.append(one_of("r.experiment_id", self._keys_of(query.experiment_ids)))
+            conditions.append(self._dialect.one_of("r.experiment_id", self._keys_of(query.experiment_ids)))
             conditions += self._active_experiments("all")
         else:
             conditions += self._active_experiments(query.view)
         if query.filter is not None:
-            conditions.append(where(query.filter, datasets=self._has_dataset_tables))
+            conditions.append(self._condition(query.filter))
         return all_of(conditions)
 
     def _keys_of(self, experiment_ids: Sequence[str]) -> Sequence[Any]:
@@ -193,10 +201,10 @@ class SqlQuestions:
     def _load(self, run_ids: Sequence[str]) -> list[Run]:
         """Up to a chunk of runs by id, in the order of the ids."""
         names = {run_id: one.name for run_id, one in self._experiments.items()}
-        among = one_of("run_uuid", run_ids)
+        among = self._dialect.one_of("t.run_uuid", run_ids)
         metrics: dict[str, dict[str, float]] = defaultdict(dict)
         for run_id, key, value, is_nan in self._rows(
-            f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE {among.text}", among.values
+            f"SELECT t.run_uuid, t.key, t.value, t.is_nan FROM latest_metrics t WHERE {among.text}", among.values
         ):
             # The common case is spelled out: this line runs for every metric of every run.
             ordinary = not is_nan and value.__class__ is float and -LARGEST < value < LARGEST
@@ -205,7 +213,7 @@ class SqlQuestions:
         datasets = self._datasets(run_ids)
         runs: dict[str, Run] = {}
         for run_id, name, experiment_id, status, stage, start, end, user, artifact_uri in self._rows(
-            f"SELECT {_RUN_COLUMNS} FROM runs WHERE {among.text}",
+            f"SELECT {self._run_columns} FROM runs t WHERE {among.text}",
             among.values,
         ):
             own_tags = tags.get(run_id, {})
@@ -232,7 +240,7 @@ class SqlQuestions:
 
     def _texts(self, table: str, among: Sql) -> dict[str, dict[str, str]]:
         texts: dict[str, dict[str, str]] = defaultdict(dict)
-        sql = f"SELECT run_uuid, key, value FROM {table} WHERE {among.text} AND value IS NOT NULL"
+        sql = f"SELECT t.run_uuid, t.key, t.value FROM {table} t WHERE {among.text} AND t.value IS NOT NULL"
         for run_id, key, value in self._rows(sql, among.values):
             if value.__class__ is not str:
                 raise CorruptDataError(f"the value of {key!r} in {table} is no text", hint="restore a backup")
@@ -242,17 +250,28 @@ class SqlQuestions:
     def _datasets(self, run_ids: Sequence[str]) -> dict[str, list[DatasetInput]]:
         if not self._has_dataset_tables or not self._rows("SELECT 1 FROM inputs LIMIT 1"):
             return {}
-        among = one_of("i.destination_id", run_ids)
+        among = self._dialect.one_of("i.destination_id", run_ids)
+        exact = self._dialect.exact
         datasets: dict[str, list[DatasetInput]] = {}
         for run_id, *values in self._rows(
             "SELECT i.destination_id, d.name, d.digest, t.value FROM inputs i "
             "JOIN datasets d ON d.dataset_uuid = i.source_id "
             "LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context' "
-            f"WHERE i.destination_type = 'RUN' AND {among.text} ORDER BY d.name, d.digest",
+            f"WHERE i.destination_type = 'RUN' AND {among.text} ORDER BY {exact('d.name')}, {exact('d.digest')}",
             among.values,
         ):
             datasets.setdefault(run_id, []).append(DatasetInput(*values))
         return datasets
+
+    @cached_property
+    def _run_columns(self) -> str:
+        integer, text = self._dialect.integer, self._dialect.text
+        return ", ".join(
+            [
+                "t.run_uuid", text("t.name"), "t.experiment_id", text("t.status"), text("t.lifecycle_stage"),
+                integer("t.start_time"), integer("t.end_time"), text("t.user_id"), text("t.artifact_uri"),
+            ]
+        )  # fmt: skip
 
     @cached_property
     def _experiment_columns(self) -> set[str]:
@@ -268,32 +287,23 @@ class SqlQuestions:
         )
 
 
-class SqlStore(SqlQuestions):
-    """Reads an MLflow SQLite database.
+class MlflowTables(SqlQuestions):
+    """Questions that MLflow's own tables answer, where files lie among them.
 
     Args:
-        uri: ``sqlite:///path/to/mlflow.db``.
-        workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
-        settings: What else the user has set; the files of runs are reached by it.
-        lock_timeout_s: How long to wait for a writer that holds the file.
+        database: The tables.
+        uri: Names the database, without a password.
+        workspace: The MLflow workspace.
+        settings: Name the store; the files of runs are reached by what else they say.
 
     Raises:
-        StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
-            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
         NotFoundError: There is no such workspace.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        *,
-        workspace: str = "default",
-        settings: Settings | None = None,
-        lock_timeout_s: float = LOCK_TIMEOUT_S,
-    ) -> None:
-        super().__init__(ReadOnlyDatabase(sqlite_path(uri), lock_timeout_s=lock_timeout_s), workspace=workspace)
+    def __init__(self, database: Database, uri: str, *, workspace: str, settings: Settings) -> None:
+        super().__init__(database, workspace=workspace)
         self.uri = uri
-        self._settings = settings or Settings(uri, workspace=workspace)
+        self._settings = settings
         self._check_workspace()
 
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
@@ -320,6 +330,33 @@ class SqlStore(SqlQuestions):
                 candidates=tuple(sorted(known)),
                 hint=f"MLFLOW_WORKSPACE is one of {', '.join(sorted(known))}",
             )
+
+
+class SqlStore(MlflowTables):
+    """Reads an MLflow SQLite database.
+
+    Args:
+        uri: ``sqlite:///path/to/mlflow.db``.
+        workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
+        settings: What else the user has set; the files of runs are reached by it.
+        lock_timeout_s: How long to wait for a writer that holds the file.
+
+    Raises:
+        StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
+            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
+        NotFoundError: There is no such workspace.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        workspace: str = "default",
+        settings: Settings | None = None,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+    ) -> None:
+        database = ReadOnlyDatabase(sqlite_path(uri), lock_timeout_s=lock_timeout_s)
+        super().__init__(database, uri, workspace=workspace, settings=settings or Settings(uri, workspace=workspace))
 
 
 def metric_value(value: object, is_nan: int) -> float:

@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.query.selection import Excluded
 from agentnn.records import PARENT_TAG
-from agentnn.stores.sql_where import LARGEST, NATURAL_ORDER, Sql, all_of, one_of
-from agentnn.stores.sqlite_file import integer
+from agentnn.stores.sql_dialect import FALSE, Sql
+from agentnn.stores.sql_where import LARGEST, all_of
 
 if TYPE_CHECKING:
     from agentnn.query.selection import BestQuery
-    from agentnn.stores.sqlite_file import ReadOnlyDatabase
+    from agentnn.stores.sql_dialect import Database
 
-_FINITE = f"m.is_nan = 0 AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
+FINITE = f"NOT m.is_nan AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
+"""A condition on a row of metrics: its value is neither NaN nor an infinity."""
+
 _TOP_STEPS = (64, 1024)
 _CHUNK = 500
 _SCAN_BELOW_KEYS_PER_RUN = 8
 
 
-def best_candidates(database: ReadOnlyDatabase, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
+def best_candidates(database: Database, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
     """The ids and values of the ``query.top`` + 1 best runs, the best first.
 
     Args:
@@ -31,49 +33,56 @@ def best_candidates(database: ReadOnlyDatabase, query: BestQuery, scope: Sql) ->
         query: What is asked.
         scope: The query's scope as a condition on ``runs r``.
     """
-    inside = _taking_part(query, scope)
-    if not query.include_unfinished:
-        inside = all_of([inside, Sql("r.status = 'FINISHED'")])
+    inside = eligible(query, scope)
     ranked = _top_of_metric_table(database, query, inside) if query.aggregate == "last" else None
     return _ranked_by_join(database, query, inside) if ranked is None else ranked
 
 
-def tally(database: ReadOnlyDatabase, query: BestQuery, scope: Sql) -> tuple[int, Excluded]:
+def tally(database: Database, query: BestQuery, scope: Sql) -> tuple[int, Excluded]:
     """How many runs in scope could be best, and how many could not, and why."""
-    judged, key = _judged_values(query)
-    inside = _taking_part(query, scope)
-    unfinished = "0" if query.include_unfinished else "r.status IS NOT 'FINISHED'"
+    # Runs have a mean where they have a maximum, which costs less.
+    judged = judged_values(database, query._replace(aggregate="max") if query.aggregate == "mean" else query)
+    inside = taking_part(query, scope)
+    unfinished = FALSE.text if query.include_unfinished else "(r.status IS NULL OR r.status <> 'FINISHED')"
     rows = database.rows(
         f"SELECT reason, count(*) FROM (SELECT CASE WHEN {unfinished} THEN 'unfinished' "
         "WHEN j.run_uuid IS NULL THEN 'missing' WHEN j.value IS NOT NULL THEN 'considered' "
-        "WHEN j.infinite THEN 'infinite' ELSE 'nan' END AS reason "
-        f"FROM runs r LEFT JOIN {judged} ON j.run_uuid = r.run_uuid WHERE {inside.text}) GROUP BY reason",
-        (key, *inside.values),
+        "WHEN j.infinite = 1 THEN 'infinite' ELSE 'nan' END AS reason "
+        f"FROM runs r LEFT JOIN {judged.text} ON j.run_uuid = r.run_uuid WHERE {inside.text}) counted GROUP BY reason",
+        (*judged.values, *inside.values),
     )
     counts = dict(rows)
     return counts.pop("considered", 0), Excluded(**counts)
 
 
-def _taking_part(query: BestQuery, scope: Sql) -> Sql:
+def eligible(query: BestQuery, scope: Sql) -> Sql:
+    """A condition on ``runs r``: those that can be best if they have a finite value."""
+    inside = taking_part(query, scope)
+    return inside if query.include_unfinished else all_of([inside, Sql("r.status = 'FINISHED'")])
+
+
+def taking_part(query: BestQuery, scope: Sql) -> Sql:
+    """A condition on ``runs r``: those that are looked at."""
     if query.include_children:
         return scope
     nested = f"SELECT 1 FROM tags c WHERE c.key = '{PARENT_TAG}' AND c.run_uuid = r.run_uuid"
     return all_of([scope, Sql(f"NOT EXISTS ({nested})")])
 
 
-def _top_of_metric_table(database: ReadOnlyDatabase, query: BestQuery, scope: Sql) -> list[tuple[str, float]] | None:
+def _top_of_metric_table(database: Database, query: BestQuery, scope: Sql) -> list[tuple[str, float]] | None:
     """The best by a scan of the metric table alone, then a look at those few runs.
 
     It is exact when enough of the first K rows qualify and no tie reaches over the edge; then the answer stands,
     else K grows, and ``None`` says that only the join can tell.
     """
     direction = "DESC" if query.mode == "max" else "ASC"
-    wanted, hint = query.top + 1, _scan_hint(database)
+    wanted, hint = query.top + 1, _scan_hint(database) if database.dialect.has_rowid else ""
+    named = database.dialect.equal("m.key", query.metric)
     for size in _TOP_STEPS:
         rows = database.rows(
             f"SELECT m.run_uuid, m.value FROM latest_metrics m {hint} "
-            f"WHERE m.key = ? AND {_FINITE} ORDER BY m.value {direction} LIMIT ?",
-            (query.metric, size),
+            f"WHERE {named.text} AND {FINITE} ORDER BY m.value {direction} LIMIT ?",
+            (*named.values, size),
         )
         ranked = _qualified(database, rows, scope, query.mode == "max")[:wanted]
         exhausted = len(rows) < size
@@ -82,14 +91,14 @@ def _top_of_metric_table(database: ReadOnlyDatabase, query: BestQuery, scope: Sq
     return None
 
 
-def _qualified(database: ReadOnlyDatabase, rows: list[Any], scope: Sql, descending: bool) -> list[tuple[str, float]]:
+def _qualified(database: Database, rows: list[Any], scope: Sql, descending: bool) -> list[tuple[str, float]]:
     """Those rows of (run id, value) whose runs are in scope, ranked."""
-    values = dict(rows)
+    dialect, values = database.dialect, dict(rows)
     starts: dict[str, float] = {}
     run_ids = list(values)
     for index in range(0, len(run_ids), _CHUNK):
-        among = one_of("r.run_uuid", run_ids[index : index + _CHUNK])
-        sql = f"SELECT r.run_uuid, {integer('r.start_time')} FROM runs r WHERE {among.text} AND {scope.text}"
+        among = dialect.one_of("r.run_uuid", run_ids[index : index + _CHUNK])
+        sql = f"SELECT r.run_uuid, {dialect.integer('r.start_time')} FROM runs r WHERE {among.text} AND {scope.text}"
         for run_id, start in database.rows(sql, among.values + scope.values):
             starts[run_id] = math.inf if start is None else -start
     sign = -1 if descending else 1
@@ -97,42 +106,44 @@ def _qualified(database: ReadOnlyDatabase, rows: list[Any], scope: Sql, descendi
     return [(run_id, values[run_id]) for run_id in ordered]
 
 
-def _ranked_by_join(database: ReadOnlyDatabase, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
-    judged, key = _judged_values(query)
+def _ranked_by_join(database: Database, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
+    judged = judged_values(database, query)
     direction = "DESC" if query.mode == "max" else "ASC"
     return database.rows(
-        f"SELECT r.run_uuid, j.value FROM {judged} JOIN runs r ON r.run_uuid = j.run_uuid "
-        f"WHERE j.value IS NOT NULL AND {scope.text} ORDER BY j.value {direction}, {NATURAL_ORDER} LIMIT ?",
-        (key, *scope.values, query.top + 1),
+        f"SELECT r.run_uuid, j.value FROM {judged.text} JOIN runs r ON r.run_uuid = j.run_uuid "
+        f"WHERE j.value IS NOT NULL AND {scope.text} "
+        f"ORDER BY j.value {direction}, {database.dialect.natural_order} LIMIT ?",
+        (*judged.values, *scope.values, query.top + 1),
     )
 
 
-def _scan_hint(database: ReadOnlyDatabase) -> str:
+def _scan_hint(database: Database) -> str:
     """Reading the metric table in one sweep beats the index unless runs have very many metrics."""
     [(metrics, runs)] = database.rows("SELECT (SELECT max(rowid) FROM latest_metrics), (SELECT max(rowid) FROM runs)")
     return "NOT INDEXED" if (metrics or 0) <= _SCAN_BELOW_KEYS_PER_RUN * (runs or 0) else ""
 
 
-def _judged_values(query: BestQuery) -> tuple[str, str]:
-    """The values that runs are judged by, as a table ``j (run_uuid, value, infinite)``, and its placeholder's value.
+def judged_values(database: Database, query: BestQuery) -> Sql:
+    """The values that runs are judged by, as a table ``j (run_uuid, value, infinite)``.
 
-    ``value`` is NULL where a run has the metric, but no finite value of it.
+    ``value`` is NULL where a run has the metric, but no finite value of it; ``infinite`` is 0 or 1.
     """
-    infinite = f"m.is_nan = 0 AND NOT ({_FINITE})"
-    finite = f"CASE WHEN {_FINITE} THEN m.value END"
+    infinite = f"CASE WHEN m.is_nan OR (m.value > {-LARGEST!r} AND m.value < {LARGEST!r}) THEN 0 ELSE 1 END"
+    named = database.dialect.equal("m.key", query.metric)
+    finite = f"CASE WHEN {FINITE} THEN m.value END"
     if query.aggregate == "last":
-        table = f"SELECT m.run_uuid, {finite} AS value, {infinite} AS infinite FROM latest_metrics m WHERE m.key = ?"
+        table = f"SELECT m.run_uuid, {finite} AS value, {infinite} AS infinite FROM latest_metrics m WHERE {named.text}"
     elif query.aggregate == "first":
         table = (
             f"SELECT m.run_uuid, {finite} AS value, {infinite} AS infinite, row_number() OVER (PARTITION BY m.run_uuid "
             f"ORDER BY {finite} IS NULL, {infinite} DESC, m.step, m.timestamp, m.value) AS place "
-            "FROM metrics m WHERE m.key = ?"
+            f"FROM metrics m WHERE {named.text}"
         )
-        table = f"SELECT run_uuid, value, infinite FROM ({table}) WHERE place = 1"
+        table = f"SELECT run_uuid, value, infinite FROM ({table}) placed WHERE place = 1"
     else:
         function = {"mean": "exact_mean", "min": "min", "max": "max"}[query.aggregate]
         table = (
             f"SELECT m.run_uuid, {function}({finite}) AS value, max({infinite}) AS infinite "
-            "FROM metrics m WHERE m.key = ? GROUP BY m.run_uuid"
+            f"FROM metrics m WHERE {named.text} GROUP BY m.run_uuid"
         )
-    return f"({table}) j", query.metric
+    return Sql(f"({table}) j", named.values)

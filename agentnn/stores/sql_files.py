@@ -9,10 +9,10 @@ from agentnn.stores.artifact_files import RunFiles, RunSources, Source
 if TYPE_CHECKING:
     from agentnn.records import Run
     from agentnn.settings import Settings
-    from agentnn.stores.sqlite_file import ReadOnlyDatabase
+    from agentnn.stores.sql_dialect import Database
 
 
-def run_files(database: ReadOnlyDatabase, run: Run, location: str | None, settings: Settings) -> RunFiles:
+def run_files(database: Database, run: Run, location: str | None, settings: Settings) -> RunFiles:
     """The files of a run, and of the models that it logged.
 
     Args:
@@ -25,7 +25,7 @@ def run_files(database: ReadOnlyDatabase, run: Run, location: str | None, settin
     return RunFiles(RunSources(own, location, _logged_models(database, run.run_id)), settings)
 
 
-def _logged_models(database: ReadOnlyDatabase, run_id: str) -> dict[str, Source]:
+def _logged_models(database: Database, run_id: str) -> dict[str, Source]:
     """The models that a run logged, by name; MLflow 3 keeps them beside the run's artifacts."""
     if not database.has(
         "logged_models", "model_id", "name", "artifact_location", "source_run_id", "lifecycle_stage",

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.records import Metric
 from agentnn.stores.base import History
-from agentnn.stores.sql_where import Sql, all_of, one_of
-from agentnn.stores.sqlite_file import integer
+from agentnn.stores.sql_dialect import TRUE, Sql
+from agentnn.stores.sql_where import all_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from agentnn.records import Run
-    from agentnn.stores.sqlite_file import ReadOnlyDatabase
+    from agentnn.stores.sql_dialect import Database
 
 _MOST_ROWS = 50_000
 """Values that one query is to give; a run that has more is asked for metric by metric."""
@@ -25,7 +25,7 @@ _MOST_RUNS = 1000
 
 
 def metric_histories(
-    database: ReadOnlyDatabase,
+    database: Database,
     runs: Sequence[Run],
     keys: Collection[str] | None,
     scope: Sql,
@@ -49,9 +49,9 @@ def metric_histories(
                 yield from _histories(database, group, asked, value_of)
 
 
-def _counts(database: ReadOnlyDatabase, runs: Sequence[Run], scope: Sql) -> dict[str, int]:
+def _counts(database: Database, runs: Sequence[Run], scope: Sql) -> dict[str, int]:
     """How many values each run has, of those that may be read."""
-    among = one_of("m.run_uuid", [run.run_id for run in runs])
+    among = database.dialect.one_of("m.run_uuid", [run.run_id for run in runs])
     return dict(
         database.rows(
             "SELECT m.run_uuid, count(*) FROM metrics m JOIN runs r ON r.run_uuid = m.run_uuid "
@@ -89,17 +89,19 @@ def _asked_together(
 
 
 def _histories(
-    database: ReadOnlyDatabase,
+    database: Database,
     runs: Sequence[Run],
     keys: Collection[str] | None,
     value_of: Callable[[object, int], float],
 ) -> Iterator[History]:
-    # The plus keeps SQLite from walking through all values of a metric, of whatever run.
-    wanted = Sql("1") if keys is None else one_of("+key", list(keys))
-    condition = all_of([one_of("run_uuid", [run.run_id for run in runs]), wanted])
+    # Without its index, which keeps SQLite from walking through all values of a metric, of whatever run.
+    dialect = database.dialect
+    wanted = TRUE if keys is None else dialect.among(dialect.unindexed("m.key"), list(keys))
+    condition = all_of([dialect.one_of("m.run_uuid", [run.run_id for run in runs]), wanted])
     rows = database.rows(
-        f"SELECT run_uuid, key, value, is_nan, {integer('step')}, {integer('timestamp')} FROM metrics "
-        f"WHERE {condition.text} ORDER BY run_uuid, key, step, timestamp, value",
+        f"SELECT m.run_uuid, m.key, m.value, m.is_nan, {dialect.integer('m.step')}, {dialect.integer('m.timestamp')} "
+        f"FROM metrics m WHERE {condition.text} "
+        f"ORDER BY m.run_uuid, {dialect.exact('m.key')}, m.step, m.timestamp, m.value",
         condition.values,
     )
     found: dict[str, list[Any]] = {}

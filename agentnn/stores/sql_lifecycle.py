@@ -14,7 +14,7 @@ from agentnn.errors import NotFoundError
 from agentnn.records import RUN_NAME_TAG
 from agentnn.stores.destination import check_sqlite_path
 from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment, deleted_run
-from agentnn.stores.sql_where import one_of
+from agentnn.stores.sql_dialect import SQLITE
 from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, sqlite_path
 from agentnn.stores.sqlite_transaction import write_transaction
 
@@ -121,7 +121,7 @@ class SqlRunChanges:
         inside, values = ("AND e.workspace = ?", (self._settings.workspace,)) if self._has_workspaces else ("", ())
         stages: dict[str, _Stage] = {}
         for ids in _chunks([run.run_id for run in runs]):
-            among = one_of("r.run_uuid", ids)
+            among = SQLITE.one_of("r.run_uuid", ids)
             rows = connection.execute(
                 "SELECT r.run_uuid, r.lifecycle_stage IS 'deleted', e.name, e.lifecycle_stage IS 'deleted' "
                 f"FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id WHERE {among.text} {inside}",

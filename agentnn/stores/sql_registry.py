@@ -5,43 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.records import ModelVersion, RegisteredModel
-from agentnn.stores.sql_where import one_of
-from agentnn.stores.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, integer, sqlite_path, text
+from agentnn.stores.sql_dialect import TRUE
+from agentnn.stores.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agentnn.stores.sql_dialect import Database, Sql
+
 _DELETED_STAGE = "Deleted_Internal"
 _CHUNK = 1000
-_BETWEEN = "\x1f"
-"""Stands between the aliases of a version in SQL; none holds it."""
-
-_VERSION_COLUMNS = ", ".join(
-    [
-        text("name"), integer("version"), text("current_stage"), text("status"), text("source"),
-        *(f"nullif({text(column)}, '')" for column in ("run_id", "description", "user_id")),
-        integer("creation_time"), integer("last_updated_time"),
-    ]
-)  # fmt: skip
+_ALIVE = f"(t.current_stage IS NULL OR t.current_stage <> '{_DELETED_STAGE}')"
 
 
-class SqlRegistry:
-    """Reads the registry of an MLflow SQLite database.
+class ModelTables:
+    """Questions about registered models, answered from MLflow's tables.
 
     Args:
-        uri: ``sqlite:///path/to/mlflow.db``.
+        database: The tables.
         workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
-
-    Raises:
-        StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
-            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
     """
 
-    def __init__(self, uri: str, *, workspace: str = "default") -> None:
-        self.uri = uri
-        self._database = ReadOnlyDatabase(sqlite_path(uri), MODEL_TABLES)
+    def __init__(self, database: Database, *, workspace: str = "default") -> None:
+        self._database = database
+        self._dialect = database.dialect
         has_workspace = "workspace" in self._database.columns("registered_models")
-        self._inside = "workspace = ?" if has_workspace else "1"
+        self._inside = "t.workspace = ?" if has_workspace else TRUE.text
         self._workspace = (workspace,) if has_workspace else ()
         self._has_aliases = self._database.has("registered_model_aliases", "name", "alias", "version")
 
@@ -63,6 +52,7 @@ class SqlRegistry:
         for _, alias, version in self._aliases(name):
             aliases.setdefault(version, []).append(alias)
         tags = _by_version(self._version_tags(name))
+        named = self._dialect.equal("t.name", name)
         return [
             ModelVersion(
                 *[
@@ -75,9 +65,9 @@ class SqlRegistry:
                 ]
             )
             for model, version, stage, *rest in self._rows(
-                f"SELECT {_VERSION_COLUMNS} FROM model_versions WHERE {self._inside} AND name = ? "
-                f"AND current_stage IS NOT '{_DELETED_STAGE}' ORDER BY version DESC",
-                (name,),
+                f"SELECT {self._version_columns} FROM model_versions t WHERE {self._inside} AND {named.text} "
+                f"AND {_ALIVE} ORDER BY t.version DESC",
+                named.values,
             )
         ]
 
@@ -89,36 +79,39 @@ class SqlRegistry:
         return sorted(found, key=lambda one: (one.name, -one.version))
 
     def _versions_of(self, run_ids: Sequence[str]) -> list[ModelVersion]:
-        among = one_of("run_id", run_ids)
-        held = "NULL"
-        if self._has_aliases:
-            here = "AND a.workspace = model_versions.workspace" if self._workspace else ""
-            held = (
-                f"(SELECT group_concat({text('a.alias')}, char({ord(_BETWEEN)})) FROM registered_model_aliases a "
-                f"WHERE a.name = model_versions.name AND a.version = model_versions.version {here})"
-            )
+        among = self._dialect.one_of("t.run_id", run_ids)
         rows = self._rows(
-            f"SELECT {_VERSION_COLUMNS}, {held} FROM model_versions "
-            f"WHERE {self._inside} AND {among.text} AND current_stage IS NOT '{_DELETED_STAGE}'",
+            f"SELECT {self._version_columns} FROM model_versions t WHERE {self._inside} AND {among.text} AND {_ALIVE}",
             among.values,
         )
+        held: dict[tuple[str, int], list[str]] = {}
+        for name, alias, version in self._aliases_of(among) if rows else ():
+            held.setdefault((name, version), []).append(alias)
         tags = {name: _by_version(self._version_tags(name)) for name in {row[0] for row in rows}}
         return [
             ModelVersion(
-                *[name, version, stage or "None", _held(aliases), *rest, tags[name].get(version, {})],
+                *[
+                    name,
+                    version,
+                    stage or "None",
+                    tuple(sorted(held.get((name, version), ()))),
+                    *rest,
+                    tags[name].get(version, {}),
+                ]
             )
-            for name, version, stage, *rest, aliases in rows
+            for name, version, stage, *rest in rows
         ]
 
     def _models(self, only: str | None = None) -> list[RegisteredModel]:
         tags = _grouped(self._model_tags(only))
         aliases = _grouped(self._aliases(only))
         named, values = self._named(only)
+        integer, text = self._dialect.integer, self._dialect.text
         stages: dict[str, dict[str, int]] = {}
         counts: dict[str, int] = {}
         for name, stage, newest, count in self._rows(
-            f"SELECT {text('name')}, {text('current_stage')}, {integer('max(version)')}, count(*) FROM model_versions "
-            f"WHERE {self._inside} {named} AND current_stage IS NOT '{_DELETED_STAGE}' GROUP BY name, current_stage",
+            f"SELECT {text('t.name')}, {text('t.current_stage')}, {integer('max(t.version)')}, count(*) "
+            f"FROM model_versions t WHERE {self._inside} {named} AND {_ALIVE} GROUP BY t.name, t.current_stage",
             values,
         ):
             stages.setdefault(name, {})[stage or "None"] = newest
@@ -136,25 +129,28 @@ class SqlRegistry:
                 tags=tags.get(name, {}),
             )
             for name, description, born, changed in self._rows(
-                f"SELECT {text('name')}, {text('description')}, {integer('creation_time')}, "
-                f"{integer('last_updated_time')} FROM registered_models "
-                f"WHERE {self._inside} {named} ORDER BY name",
+                f"SELECT {text('t.name')}, {text('t.description')}, {integer('t.creation_time')}, "
+                f"{integer('t.last_updated_time')} FROM registered_models t "
+                f"WHERE {self._inside} {named} ORDER BY {self._dialect.exact('t.name')}",
                 values,
             )
         ]
 
     def _model_tags(self, only: str | None) -> list[Any]:
         named, values = self._named(only)
+        text = self._dialect.text
         return self._rows(
-            f"SELECT {text('name')}, {text('key')}, {text('value')} FROM registered_model_tags "
+            f"SELECT {text('t.name')}, {text('t.key')}, {text('t.value')} FROM registered_model_tags t "
             f"WHERE {self._inside} {named}",
             values,
         )
 
     def _version_tags(self, name: str) -> list[Any]:
+        text, named = self._dialect.text, self._dialect.equal("t.name", name)
         return self._rows(
-            f"SELECT version, {text('key')}, {text('value')} FROM model_version_tags WHERE {self._inside} AND name = ?",
-            (name,),
+            f"SELECT t.version, {text('t.key')}, {text('t.value')} FROM model_version_tags t "
+            f"WHERE {self._inside} AND {named.text}",
+            named.values,
         )
 
     def _aliases(self, name: str | None = None) -> list[Any]:
@@ -162,22 +158,65 @@ class SqlRegistry:
             return []
         named, values = self._named(name)
         return self._rows(
-            f"SELECT {text('name')}, {text('alias')}, {integer('version')} FROM registered_model_aliases "
-            f"WHERE {self._inside} {named} ORDER BY alias",
+            f"SELECT {self._alias_columns} FROM registered_model_aliases t "
+            f"WHERE {self._inside} {named} ORDER BY {self._dialect.exact('t.alias')}",
             values,
         )
 
-    @staticmethod
-    def _named(name: str | None) -> tuple[str, tuple[str, ...]]:
+    def _aliases_of(self, among: Sql) -> list[Any]:
+        """The aliases of the versions ``t`` that are among some."""
+        if not self._has_aliases:
+            return []
+        here = "AND a.workspace = t.workspace" if self._workspace else ""
+        return self._rows(
+            f"SELECT {self._alias_columns.replace('t.', 'a.')} FROM model_versions t "
+            f"JOIN registered_model_aliases a ON a.name = t.name AND a.version = t.version {here} "
+            f"WHERE {self._inside} AND {among.text}",
+            among.values,
+        )
+
+    @property
+    def _alias_columns(self) -> str:
+        text, integer = self._dialect.text, self._dialect.integer
+        return f"{text('t.name')}, {text('t.alias')}, {integer('t.version')}"
+
+    @property
+    def _version_columns(self) -> str:
+        text, integer, filled = self._dialect.text, self._dialect.integer, self._dialect.filled
+        return ", ".join(
+            [
+                text("t.name"), integer("t.version"), text("t.current_stage"), text("t.status"), text("t.source"),
+                filled("t.run_id"), filled("t.description"), filled("t.user_id"),
+                integer("t.creation_time"), integer("t.last_updated_time"),
+            ]
+        )  # fmt: skip
+
+    def _named(self, name: str | None) -> tuple[str, tuple[str, ...]]:
         """The condition for one model, or none, and its values."""
-        return ("AND name = ?", (name,)) if name is not None else ("", ())
+        if name is None:
+            return "", ()
+        named = self._dialect.equal("t.name", name)
+        return f"AND {named.text}", named.values
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._database.rows(sql, (*self._workspace, *values))
 
 
-def _held(aliases: str | None) -> tuple[str, ...]:
-    return tuple(sorted(aliases.split(_BETWEEN))) if aliases else ()
+class SqlRegistry(ModelTables):
+    """Reads the registry of an MLflow SQLite database.
+
+    Args:
+        uri: ``sqlite:///path/to/mlflow.db``.
+        workspace: The MLflow workspace; databases from before MLflow 3.10 have only one, unnamed.
+
+    Raises:
+        StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
+            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
+    """
+
+    def __init__(self, uri: str, *, workspace: str = "default") -> None:
+        super().__init__(ReadOnlyDatabase(sqlite_path(uri), MODEL_TABLES), workspace=workspace)
+        self.uri = uri
 
 
 def _by_version(rows: list[Any]) -> dict[int, dict[str, str]]:

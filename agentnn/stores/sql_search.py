@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentnn.stores.sql_where import NATURAL_ORDER, Sql, all_of, order_terms
+from agentnn.stores.sql_dialect import Sql
+from agentnn.stores.sql_where import all_of, order_terms
 
 if TYPE_CHECKING:
     from agentnn.query.runs import RunQuery
-    from agentnn.stores.sqlite_file import ReadOnlyDatabase
+    from agentnn.stores.sql_dialect import Database
 
 
-def ids_in_order(database: ReadOnlyDatabase, query: RunQuery, scope: Sql) -> list[str]:
+def ids_in_order(database: Database, query: RunQuery, scope: Sql) -> list[str]:
     """The ids of the runs that a query asks for, in its order.
 
     Args:
@@ -19,21 +20,22 @@ def ids_in_order(database: ReadOnlyDatabase, query: RunQuery, scope: Sql) -> lis
         query: What is asked.
         scope: The query's scope as a condition on ``runs r``.
     """
-    if query.limit is not None and not query.order_by:
+    dialect = database.dialect
+    if query.limit is not None and not query.order_by and dialect.has_rowid:
         threshold = _newest_threshold(database, scope, query.limit)
         if threshold is not None:
             scope = all_of([scope, Sql("r.start_time >= ?", (threshold,))])
-    joins, join_values, terms = order_terms(query.order_by)
-    limit = -1 if query.limit is None else query.limit
+    joins, join_values, terms = order_terms(query.order_by, dialect)
+    cut_off = ("", ()) if query.limit is None else (" LIMIT ?", (query.limit,))
     rows = database.rows(
         f"SELECT r.run_uuid FROM runs r {joins} WHERE {scope.text} "
-        f"ORDER BY {', '.join([*terms, NATURAL_ORDER])} LIMIT ?",
-        (*join_values, *scope.values, limit),
+        f"ORDER BY {', '.join([*terms, dialect.natural_order])}{cut_off[0]}",
+        (*join_values, *scope.values, *cut_off[1]),
     )
     return [row[0] for row in rows]
 
 
-def _newest_threshold(database: ReadOnlyDatabase, scope: Sql, limit: int) -> int | None:
+def _newest_threshold(database: Database, scope: Sql, limit: int) -> int | None:
     """A start time that the newest ``limit`` runs have all reached, from the rows that were written last.
 
     Rows are mostly written in the order of their start: when enough of the last ones qualify, no older start time

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from agentnn.query.expressions import And, Comparison, Expression, Field, Not, Or
 from agentnn.records import RUN_NAME_TAG
+from agentnn.stores.sql_dialect import FALSE, SQLITE, TRUE, Dialect, Sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,69 +22,62 @@ if TYPE_CHECKING:
 LARGEST = sys.float_info.max
 """MLflow keeps infinities in SQL as the largest double, of either sign."""
 
-NATURAL_ORDER = "r.start_time DESC, r.run_uuid"
-"""MLflow's own order of runs: the later start first, then the smaller run id."""
-
-_TABLES = {"metric": "latest_metrics", "param": "params", "tag": "tags"}
-_COLUMNS = {"run_id": "run_uuid", "user_id": "user_id", "experiment_id": "CAST(r.experiment_id AS TEXT)"}
-
-
-class Sql(NamedTuple):
-    """A piece of SQL and the values of its placeholders."""
-
-    text: str
-    values: tuple[Any, ...] = ()
+KEYED_TABLES = {"metric": "latest_metrics", "param": "params", "tag": "tags"}
+_TIMES = ("start_time", "end_time")
 
 
 def all_of(conditions: Sequence[Sql]) -> Sql:
     """Conditions joined by AND; none at all is true."""
-    return _joined(list(conditions), "AND") if conditions else Sql("1")
+    return _joined(list(conditions), "AND") if conditions else TRUE
 
 
-def one_of(column: str, values: Sequence[Any]) -> Sql:
-    """``column IN (…)``."""
-    return Sql(f"{column} IN ({','.join('?' * len(values))})", tuple(values))
-
-
-def where(expression: Expression, *, datasets: bool = True) -> Sql:
+def where(expression: Expression, dialect: Dialect = SQLITE, *, datasets: bool = True) -> Sql:
     """A filter as a condition on ``runs r``.
 
     Args:
         expression: The filter.
+        dialect: What the database says in its own way.
         datasets: Whether the database has tables for data sets; where it has none, no run has a data set.
     """
     match expression:
         case And(parts):
-            return _joined([where(part, datasets=datasets) for part in parts], "AND")
+            return _joined([where(part, dialect, datasets=datasets) for part in parts], "AND")
         case Or(parts):
-            return _joined([where(part, datasets=datasets) for part in _gathered(parts)], "OR")
+            return _joined([where(part, dialect, datasets=datasets) for part in _gathered(parts)], "OR")
         case Not(part):
-            inner = where(part, datasets=datasets)
+            inner = where(part, dialect, datasets=datasets)
             return Sql(f"NOT ({inner.text})", inner.values)
         case Comparison(field):
             if field.kind == "attribute":
-                return _attribute(expression)
+                return _attribute(expression, dialect)
             if field.kind == "dataset":
-                return _dataset(expression) if datasets else Sql(str(int(expression.operator == "IS NULL")))
-            return _keyed(expression)
+                if not datasets:
+                    return TRUE if expression.operator == "IS NULL" else FALSE
+                return _dataset(expression, dialect)
+            return _keyed(expression, dialect)
 
 
-def order_terms(order_by: Sequence[OrderBy]) -> tuple[str, tuple[Any, ...], list[str]]:
-    """Sort keys as joins on ``runs r``, the values of their placeholders, and ORDER BY terms."""
+def order_terms(order_by: Sequence[OrderBy], dialect: Dialect = SQLITE) -> tuple[str, tuple[Any, ...], list[str]]:
+    """Sort keys as joins on ``runs r``, the values of their placeholders, and ORDER BY terms.
+
+    A param or a tag takes a database that has our functions.
+    """
     joins: list[str] = []
     values: list[Any] = []
     terms: list[str] = []
     for index, order in enumerate(order_by):
         direction = "ASC" if order.ascending else "DESC"
         if order.field.kind == "attribute":
-            column = attribute_column(order.field.key)
-            terms += [f"{column} IS NULL", f"{column} {direction}"]
+            column = attribute_column(order.field.key, dialect)
+            sorted_by = column if order.field.key in _TIMES else dialect.exact(column)
+            terms += [f"{column} IS NULL", f"{sorted_by} {direction}"]
             continue
         alias = f"o{index}"
+        named = dialect.equal(f"{alias}.key", order.field.key)
         joins.append(
-            f"LEFT JOIN {_TABLES[order.field.kind]} {alias} ON {alias}.key = ? AND {alias}.run_uuid = r.run_uuid"
+            f"LEFT JOIN {KEYED_TABLES[order.field.kind]} {alias} ON {named.text} AND {alias}.run_uuid = r.run_uuid"
         )
-        values.append(order.field.key)
+        values += named.values
         terms.append(f"{alias}.value IS NULL")
         if order.field.kind == "metric":
             terms += [f"{alias}.is_nan", f"{alias}.value {direction}"]
@@ -94,13 +88,14 @@ def order_terms(order_by: Sequence[OrderBy]) -> tuple[str, tuple[Any, ...], list
     return " ".join(joins), tuple(values), terms
 
 
-def attribute_column(name: str) -> str:
+def attribute_column(name: str, dialect: Dialect = SQLITE) -> str:
     """The SQL expression for an attribute of ``runs r``."""
     if name == "run_name":
         tag = "(SELECT t.value FROM tags t WHERE t.key = '" + RUN_NAME_TAG + "' AND t.run_uuid = r.run_uuid)"
         return f"COALESCE({tag}, r.name, '')"
-    column = _COLUMNS.get(name, name)
-    return column if "(" in column else f"r.{column}"
+    if name == "experiment_id":
+        return dialect.as_text("r.experiment_id")
+    return "r.run_uuid" if name == "run_id" else f"r.{name}"
 
 
 def _gathered(parts: Sequence[Expression]) -> list[Expression]:
@@ -145,30 +140,31 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _attribute(comparison: Comparison) -> Sql:
-    column = attribute_column(comparison.field.key)
+def _attribute(comparison: Comparison, dialect: Dialect) -> Sql:
+    column = attribute_column(comparison.field.key, dialect)
     if comparison.operator in ("IS NULL", "IS NOT NULL"):
         return Sql(f"{column} {comparison.operator}")
-    condition = _condition(column, comparison)
+    condition = _condition(column, comparison, dialect)
     return Sql(f"({column} IS NOT NULL AND {condition.text})", condition.values)
 
 
-def _keyed(comparison: Comparison) -> Sql:
+def _keyed(comparison: Comparison, dialect: Dialect) -> Sql:
     """A condition on a metric, a param or a tag."""
-    exists = f"EXISTS (SELECT 1 FROM {_TABLES[comparison.field.kind]} x WHERE x.key = ? AND x.run_uuid = r.run_uuid"
-    key = comparison.field.key
+    named = dialect.equal("x.key", comparison.field.key)
+    table = KEYED_TABLES[comparison.field.kind]
+    exists = f"EXISTS (SELECT 1 FROM {table} x WHERE {named.text} AND x.run_uuid = r.run_uuid"
     if comparison.operator in ("IS NULL", "IS NOT NULL"):
-        present = Sql(f"{exists} AND x.value IS NOT NULL)", (key,))
+        present = Sql(f"{exists} AND x.value IS NOT NULL)", named.values)
         return present if comparison.operator == "IS NOT NULL" else Sql(f"NOT {present.text}", present.values)
-    condition = _condition("x.value", comparison)
+    condition = _condition("x.value", comparison, dialect)
     if comparison.field.kind == "metric":
         # NaN is kept as 0 beside a flag; as in IEEE 754 it is unequal to everything.
         unequal = comparison.operator in ("!=", "NOT IN")
         condition = Sql(f"({condition.text} {'OR x.is_nan' if unequal else 'AND NOT x.is_nan'})", condition.values)
-    return Sql(f"{exists} AND x.value IS NOT NULL AND {condition.text})", (key, *condition.values))
+    return Sql(f"{exists} AND x.value IS NOT NULL AND {condition.text})", (*named.values, *condition.values))
 
 
-def _dataset(comparison: Comparison) -> Sql:
+def _dataset(comparison: Comparison, dialect: Dialect) -> Sql:
     column = "t.value" if comparison.field.key == "context" else f"d.{comparison.field.key}"
     exists = (
         "EXISTS (SELECT 1 FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id "
@@ -177,39 +173,39 @@ def _dataset(comparison: Comparison) -> Sql:
     )
     if comparison.operator in ("IS NULL", "IS NOT NULL"):
         return Sql(f"{'NOT ' if comparison.operator == 'IS NULL' else ''}{exists})")
-    condition = _condition(column, comparison)
+    condition = _condition(column, comparison, dialect)
     return Sql(f"{exists} AND {condition.text})", condition.values)
 
 
-def _condition(column: str, comparison: Comparison) -> Sql:
+def _condition(column: str, comparison: Comparison, dialect: Dialect) -> Sql:
     """A comparison with a column that is not NULL."""
     operator, value = comparison.operator, comparison.value
     if operator in ("IN", "NOT IN"):
         assert isinstance(value, tuple)
-        found = _membership(column, value, comparison.field)
+        found = _membership(column, value, comparison.field, dialect)
         return found if operator == "IN" else Sql(f"NOT {found.text}", found.values)
     if operator in ("=~", "!~"):
         return Sql(f"{'NOT ' if operator == '!~' else ''}regexp(?, {column})", (value,))
-    if operator.endswith("ILIKE"):
-        return Sql(f"lower({column}) {operator.replace('ILIKE', 'LIKE')} lower(?)", (value,))
     if operator.endswith("LIKE"):
-        return Sql(f"{column} {operator} ?", (value,))
-    return _plain(column, operator, value, comparison.field)
+        return dialect.like(column, operator, str(value))
+    return _plain(column, operator, value, comparison.field, dialect)
 
 
-def _membership(column: str, values: tuple[str | float, ...], field: Field) -> Sql:
+def _membership(column: str, values: tuple[str | float, ...], field: Field, dialect: Dialect) -> Sql:
     texts = [value for value in values if isinstance(value, str)]
-    parts = [_plain(column, "=", value, field) for value in values if not isinstance(value, str)]
+    parts = [_plain(column, "=", value, field, dialect) for value in values if not isinstance(value, str)]
     if texts:
-        among = one_of(column, texts)
+        among = dialect.among(column, texts)
         parts.append(Sql(f"({among.text})", among.values))
-    return _joined(parts, "OR")
+    return _joined(parts, "OR") if parts else FALSE
 
 
-def _plain(column: str, operator: str, value: Any, field: Field) -> Sql:
+def _plain(column: str, operator: str, value: Any, field: Field, dialect: Dialect) -> Sql:
     if isinstance(value, bool):
         return Sql(f"(lower({column}) {operator} ?)", (str(value).lower(),))
-    if isinstance(value, str) or field.kind in ("metric", "attribute"):
+    if isinstance(value, str):
+        return dialect.compared(column, operator, value)
+    if field.kind in ("metric", "attribute"):
         return Sql(f"({column} {operator} ?)", (_stored(value),))
     number = f"number_of({column})"
     if operator == "!=":

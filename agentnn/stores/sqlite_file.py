@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 from agentnn.errors import AgentNNError, CorruptDataError, NotAStoreError, StoreUnavailable, UsageError
 from agentnn.query.expressions import to_number
 from agentnn.query.selection import exact_mean
+from agentnn.stores.sql_dialect import SQLITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,6 +107,8 @@ class ReadOnlyDatabase:
         NotAStoreError: It is a SQLite database, but not MLflow's.
         SchemaMismatch: It is MLflow's, but lacks a table or a column that is required.
     """
+
+    dialect = SQLITE
 
     def __init__(self, path: Path, required: Tables = RUN_TABLES, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self.path = path.absolute()
@@ -267,16 +270,6 @@ def _header(path: Path) -> bytes:
     if not header.startswith(_MAGIC):
         raise CorruptDataError(f"{path} is not a SQLite database", hint="check the path, or restore a backup")
     return header
-
-
-def integer(column: str) -> str:
-    """SQL for a column that holds whole numbers; anything else in it is damage."""
-    return f"CASE WHEN typeof({column}) IN ('integer', 'null') THEN {column} ELSE damaged({column}) END"
-
-
-def text(column: str) -> str:
-    """SQL for a column that holds text; anything else in it is damage."""
-    return f"CASE WHEN typeof({column}) IN ('text', 'null') THEN {column} ELSE damaged({column}) END"
 
 
 class _Mean:

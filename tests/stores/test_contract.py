@@ -36,6 +36,9 @@ from generated_stores import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mirrored_stores import SERVERS, Mirrors
+from mlruns_stores import write_mlruns_store
+from real_stores import MlflowServer, make_equal
 from toml_stores import write_toml_store
 
 from agentnn.errors import NotFoundError, UnsafeError
@@ -45,13 +48,17 @@ from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, BestQuery, Excluded, aggregate_history
 from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Metric, ModelVersion, Run
 from agentnn.settings import Settings
+from agentnn.stores.base import open_registry, open_store
 from agentnn.stores.mlflow_client import MlflowClientRegistry, MlflowClientStore
+from agentnn.stores.mlruns.store import MlrunsStore
+from agentnn.stores.rest.registry import RestRegistry
+from agentnn.stores.rest.store import RestStore
 from agentnn.stores.sql import SqlStore
 from agentnn.stores.sql_registry import SqlRegistry
 from agentnn.stores.toml.asking.store import TomlStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from agentnn.query.expressions import Expression
     from agentnn.stores.base import ModelRegistry, TrackingStore
@@ -62,14 +69,74 @@ def toml_folder_beside(database: Path | str) -> Path:
     return Path(str(database).removeprefix("sqlite:///")).with_name("checkpoints")
 
 
+def mlruns_folder_beside(database: Path | str) -> Path:
+    """Where the folder of runs is that are those of a database."""
+    return Path(str(database).removeprefix("sqlite:///")).with_name("folder of runs")
+
+
+MIRRORS: list[Mirrors] = []
+"""The session's, since a function that opens a store is given no fixture."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _mirrors(mirrors: Mirrors) -> Iterator[None]:
+    MIRRORS.append(mirrors)
+    yield
+    MIRRORS.clear()
+
+
+class Served:
+    """The session's server, which holds what was last asked for."""
+
+    server: MlflowServer
+    database: Path
+    holds: tuple[object, ...] = ()
+
+    @classmethod
+    def url(cls, uri: str) -> str:
+        """The address of a server of the rows of a database."""
+        database = Path(uri.removeprefix("sqlite:///"))
+        state = (database, database.stat().st_mtime_ns)
+        if cls.holds != state:
+            make_equal(cls.database, database)
+            cls.holds = state
+        return cls.server.url
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _served(mlflow_server: MlflowServer, _server_database: Path) -> None:
+    Served.server, Served.database, Served.holds = mlflow_server, _server_database, ()
+
+
+def over_rest(uri: str) -> TrackingStore:
+    """The rows of a database, behind a server."""
+    store = open_store(Settings(Served.url(uri), registry_uri=uri))
+    assert isinstance(store, RestStore)
+    return store
+
+
+def registry_over_rest(uri: str) -> ModelRegistry:
+    """The models of a database, behind a server."""
+    registry = open_registry(Settings(uri, registry_uri=Served.url(uri)))
+    assert isinstance(registry, RestRegistry)
+    return registry
+
+
 STORES: dict[str, Callable[[str], TrackingStore]] = {
     "sql": SqlStore,
     "mlflow_client": lambda uri: MlflowClientStore(uri, Settings(uri, registry_uri=uri)),
     "toml": lambda uri: TomlStore(Settings(f"toml:{toml_folder_beside(uri)}")),
+    "mlruns": lambda uri: MlrunsStore(Settings(str(mlruns_folder_beside(uri)))),
+    "postgresql": lambda uri: MIRRORS[0].of("postgresql", uri).store,
+    "mysql": lambda uri: MIRRORS[0].of("mysql", uri).store,
+    "server": over_rest,
 }
 REGISTRIES: dict[str, Callable[[str], ModelRegistry]] = {
     "sql": SqlRegistry,
     "mlflow_client": lambda uri: MlflowClientRegistry(uri, Settings(uri, registry_uri=uri)),
+    "postgresql": lambda uri: MIRRORS[0].of("postgresql", uri).registry,
+    "mysql": lambda uri: MIRRORS[0].of("mysql", uri).registry,
+    "server": registry_over_rest,
 }
 
 HUGE = Point(1e16, 0), Point(1.0, 1), Point(-1e16, 2)
@@ -120,6 +187,7 @@ def write_stores(database: Path, store: StoreSpec) -> None:
     """Replace everything in an MLflow database, and in the folder of TOML runs beside it."""
     write_store(database, store)
     write_toml_store(toml_folder_beside(database), store)
+    write_mlruns_store(mlruns_folder_beside(database), store)
 
 
 @pytest.fixture(scope="module")
@@ -561,6 +629,9 @@ class TestArtifacts:
 
         write_store(database, StoreSpec(runs=(Located(run_id(1)),)))
         execute(database, f"UPDATE experiments SET artifact_location = '{location}'")
+        write_mlruns_store(mlruns_folder_beside(database), StoreSpec(runs=(Located(run_id(1)),)))
+        described = mlruns_folder_beside(database) / "0" / "meta.yaml"
+        described.write_text(described.read_text().replace("/nowhere/0", str(location)))
         store = STORES[request.param](f"sqlite:///{database}")
         return store, store.find_runs([run_id(1)])[0]
 
@@ -738,6 +809,10 @@ def in_an_index(database: Path, spec: StoreSpec) -> tuple[TrackingStore, StoreSp
     return STORES["toml"](f"sqlite:///{database}"), whole
 
 
+SORT_KEYS = (
+    "params.lr", "params.`größe`", "tags.team", "metrics.loss", "run_name", "user", "end_time", "start_time",
+    "experiment_id", "artifact_uri", "status",
+)  # fmt: skip
 TABLES = {"sql": in_mlflows_tables, "toml": in_an_index}
 """The stores that answer from tables."""
 
@@ -764,8 +839,7 @@ class TestGeneratedStores:
         spec=stores(max_runs=10, nulls=True),
         keys=st.lists(
             st.sampled_from(
-                ("params.lr", "params.`größe`", "tags.team", "metrics.loss", "run_name", "user", "end_time",
-                 "start_time", "experiment_id", "artifact_uri", "status")
+                SORT_KEYS
             ),
             min_size=1, max_size=2, unique=True,
         ).flatmap(lambda keys: st.tuples(*(st.booleans().map(lambda up, key=key: (key, up)) for key in keys))),
@@ -779,6 +853,26 @@ class TestGeneratedStores:
         runs = list(sql.search_runs(RunQuery(view="all")))
         found = sql.search_runs(RunQuery(order_by=order, view="all"))
         assert [run.run_id for run in found] == [run.run_id for run in sorted_runs(runs, order)]
+
+    @pytest.mark.parametrize("name", SERVERS)
+    @given(
+        spec=stores(max_runs=12, nulls=True),
+        filters=st.lists(expressions(8), min_size=1, max_size=8),
+        keys=st.lists(st.tuples(st.sampled_from(SORT_KEYS), st.booleans()), min_size=1, max_size=2),
+    )
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    def test_a_database_server_filters_and_sorts_alike(
+        self, generated: Path, name: str, spec: StoreSpec, filters: list[Expression], keys: list[tuple[str, bool]]
+    ) -> None:
+        write_store(generated, spec)
+        server = STORES[name](str(generated))
+        order = tuple(OrderBy(parse_order(key)[0], ascending) for key, ascending in keys)
+        runs = list(server.search_runs(RunQuery(order_by=order, view="all")))
+        assert same(runs) == same(sorted_runs(spec.expected_runs(), order))
+        for expression in filters:
+            found = server.search_runs(RunQuery(filter=expression, order_by=order, view="all"))
+            expected = [run.run_id for run in runs if matches(expression, run)]
+            assert [run.run_id for run in found] == expected, expression
 
     @pytest.mark.parametrize("name", STORES)
     @pytest.mark.parametrize("key", ["params.p", "params.p DESC", "tags.p", "tags.p DESC"])

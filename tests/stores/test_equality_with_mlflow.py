@@ -32,12 +32,13 @@ from generated_stores import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mirrored_stores import SERVERS, Mirrors
 
 from agentnn.query.filters import parse_filter, parse_order
 from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import BestQuery
 from agentnn.records import PARENT_TAG, Experiment, Run
-from agentnn.stores.sql import SqlStore
+from agentnn.stores.sql import MlflowTables, SqlStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,12 +56,12 @@ FEW = settings(
 class Pair:
     """One database with two readers: MLflow's and ours."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, uri: str | None = None, ours: MlflowTables | None = None) -> None:
         from mlflow import MlflowClient
 
         self.database = database
-        self.client: MlflowClient = MlflowClient(f"sqlite:///{database}")
-        self.ours = SqlStore(f"sqlite:///{database}")
+        self.client: MlflowClient = MlflowClient(uri or f"sqlite:///{database}")
+        self.ours: MlflowTables = ours or SqlStore(f"sqlite:///{database}")
 
     def fill(self, store: StoreSpec) -> None:
         write_store(self.database, store)
@@ -319,6 +320,30 @@ def assert_best(pair: Pair, metric: str, mode: Any, unfinished: bool, children: 
     assert best.excluded.infinite == sum(math.isinf(run.metrics.get(metric, 0.0)) for run in judged)
 
 
+QUESTIONS: tuple[tuple[str, list[str]], ...] = (
+    ("metrics.loss > 1", []),
+    ("metrics.loss != 1", ["metrics.loss DESC"]),
+    ("metrics.`Sharpe ratio` <= 0 AND metrics.loss >= 0", ["metrics.`Sharpe ratio` ASC", "metrics.loss DESC"]),
+    ("metrics.`été.日本` < 1.5", ["metrics.`été.日本` DESC"]),
+    ("metrics.`a-b:c` = 0", ["attributes.end_time ASC"]),
+    ("params.optimizer = 'adam'", ["params.optimizer DESC", "metrics.loss ASC"]),
+    ("params.optimizer LIKE 'a_am'", ["attributes.run_name ASC"]),
+    ("params.optimizer ILIKE 'ADAM%'", ["attributes.status DESC", "attributes.user_id ASC"]),
+    ("params.lr IS NULL AND tags.team IS NOT NULL", []),
+    ("params.`größe` != '0.001'", ["params.optimizer ASC"]),
+    ("tags.`日本 tag` = '🚀 up'", ["attributes.artifact_uri DESC"]),
+    ("tags.mlflow.parentRunId IS NULL AND attributes.status = 'FINISHED'", ["metrics.`val/loss` ASC"]),
+    ("attributes.run_name LIKE 'naïve-1%'", ["attributes.run_name DESC"]),
+    ("attributes.run_name ILIKE 'LSTM-%' AND attributes.user_id = 'ana'", []),
+    (f"attributes.start_time > {NOON + 750_000} AND attributes.end_time <= {NOON + 1_000_000}", []),
+    ("attributes.status != 'FINISHED'", []),
+    ("datasets.name = 'prices'", ["attributes.start_time ASC"]),
+    ("datasets.name ILIKE 'PRICES' AND datasets.context = 'training'", []),
+    ("datasets.name IN ('日経', 's&p 500')", ["metrics.loss DESC"]),
+    ("metrics.`no such` > 0", []),
+)
+
+
 class TestThreeThousandRuns:
     def test_all_of_them_come_back_in_one_answer(self, large: Pair) -> None:
         found = large.assert_same(large.experiment_ids(), "", [], "all", 1000)
@@ -328,31 +353,7 @@ class TestThreeThousandRuns:
         everywhere = [run.run_id for run in large.ours.search_runs(RunQuery())]
         assert everywhere == [run.run_id for run in active]
 
-    @pytest.mark.parametrize(
-        ("filter_text", "order_by"),
-        [
-            ("metrics.loss > 1", []),
-            ("metrics.loss != 1", ["metrics.loss DESC"]),
-            ("metrics.`Sharpe ratio` <= 0 AND metrics.loss >= 0", ["metrics.`Sharpe ratio` ASC", "metrics.loss DESC"]),
-            ("metrics.`été.日本` < 1.5", ["metrics.`été.日本` DESC"]),
-            ("metrics.`a-b:c` = 0", ["attributes.end_time ASC"]),
-            ("params.optimizer = 'adam'", ["params.optimizer DESC", "metrics.loss ASC"]),
-            ("params.optimizer LIKE 'a_am'", ["attributes.run_name ASC"]),
-            ("params.optimizer ILIKE 'ADAM%'", ["attributes.status DESC", "attributes.user_id ASC"]),
-            ("params.lr IS NULL AND tags.team IS NOT NULL", []),
-            ("params.`größe` != '0.001'", ["params.optimizer ASC"]),
-            ("tags.`日本 tag` = '🚀 up'", ["attributes.artifact_uri DESC"]),
-            ("tags.mlflow.parentRunId IS NULL AND attributes.status = 'FINISHED'", ["metrics.`val/loss` ASC"]),
-            ("attributes.run_name LIKE 'naïve-1%'", ["attributes.run_name DESC"]),
-            ("attributes.run_name ILIKE 'LSTM-%' AND attributes.user_id = 'ana'", []),
-            (f"attributes.start_time > {NOON + 750_000} AND attributes.end_time <= {NOON + 1_000_000}", []),
-            ("attributes.status != 'FINISHED'", []),
-            ("datasets.name = 'prices'", ["attributes.start_time ASC"]),
-            ("datasets.name ILIKE 'PRICES' AND datasets.context = 'training'", []),
-            ("datasets.name IN ('日経', 's&p 500')", ["metrics.loss DESC"]),
-            ("metrics.`no such` > 0", []),
-        ],
-    )
+    @pytest.mark.parametrize(("filter_text", "order_by"), QUESTIONS)
     def test_questions_over_all_experiments(self, large: Pair, filter_text: str, order_by: list[str]) -> None:
         found = large.assert_same(large.experiment_ids(), filter_text, order_by, "active", 1000)
         assert (len(found) > 0) == ("no such" not in filter_text)
@@ -370,3 +371,54 @@ class TestThreeThousandRuns:
         dice = random.Random(1)
         for limit in (1, 2, 999, 1000, 1001, *(dice.randrange(1, 2500) for _ in range(10))):
             assert [run.run_id for run in large.ours.search_runs(RunQuery(limit=limit))] == theirs[:limit]
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def served(
+    request: pytest.FixtureRequest, mirrors: Mirrors, template_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Pair:
+    """300 runs on a database server."""
+    database = tmp_path_factory.mktemp("served") / "mlflow.db"
+    shutil.copyfile(template_database, database)
+    write_store(database, seeded_store(7, 300, PLAIN_TEXTS))
+    mirror = mirrors.of(request.param, database)
+    return Pair(database, mirror.uri, mirror.store)
+
+
+BY_COLLATION = ("params.", "attributes.run_name", "attributes.user_id", "attributes.artifact_uri")
+"""What MLflow sorts on MySQL as its collation does, ``ana`` before ``Bo``; we sort alike on every store."""
+
+
+class TestDatabaseServers:
+    @pytest.mark.parametrize(("filter_text", "order_by"), QUESTIONS)
+    def test_questions_over_all_experiments(self, served: Pair, filter_text: str, order_by: list[str]) -> None:
+        if served.client.tracking_uri.startswith("mysql"):
+            order_by = [key for key in order_by if not key.startswith(BY_COLLATION)]
+        served.assert_same(served.experiment_ids(), filter_text, order_by, "active", 1000)
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_the_best_of_them(self, served: Pair, metric: str) -> None:
+        for mode in ("max", "min"):
+            assert_best(served, metric, mode, unfinished=False, children=True)
+        assert_best(served, metric, "max", unfinished=True, children=False)
+
+    def test_each_run_and_its_histories_are_the_same(self, served: Pair) -> None:
+        names = {one.experiment_id: one.name for one in served.client.search_experiments(view_type=view_type("all"))}
+        for one in list(served.ours.search_runs(RunQuery(view="all")))[:20]:
+            assert comparable(one) == comparable(as_record(served.client.get_run(one.run_id), names))
+            for key in one.metrics:
+                theirs = [
+                    (point.step, point.timestamp, str(unclipped(point.value)))
+                    for point in served.client.get_metric_history(one.run_id, key)
+                ]
+                ours = [
+                    (point.step, point.timestamp, str(point.value))
+                    for point in served.ours.metric_history(one.run_id, key)
+                ]
+                assert sorted(ours) == sorted(theirs)
+
+    def test_an_order_by_text_goes_by_code_points_as_on_every_store(self, served: Pair) -> None:
+        """MLflow leaves it to the database's collation, and so sorts alike only where that does."""
+        found = served.ours.search_runs(RunQuery(order_by=(OrderBy(*parse_order("run_name")),)))
+        names = [run.name for run in found]
+        assert names == sorted(names)

@@ -1,0 +1,1 @@
+"""MLflow's tables on a database server, PostgreSQL or MySQL, read straight by SQL."""
