@@ -104,6 +104,14 @@ def best(
         Literal["last", "min", "max", "mean", "first"],
         typer.Option("--aggregate", help="Which value of a run counts: the last, or one over its history."),
     ] = "last",
+    tally: Annotated[
+        bool | None,
+        typer.Option(
+            "--tally/--no-tally",
+            help="Count what was left out, and why; always, unless a server would have to be asked for long.",
+            show_default=False,
+        ),
+    ] = None,
     group_by_params: GroupOption = False,
     over: OverOption = None,
     min_runs: Annotated[
@@ -128,10 +136,13 @@ def best(
         return
     answer = manager_of(ctx).get_best_run(
         metric, mode, experiment, filter, top,
-        aggregate=aggregate, include_unfinished=include_unfinished, include_children=children, tally=True,
+        aggregate=aggregate, include_unfinished=include_unfinished, include_children=children,
+        tally="cheap" if tally is None else tally,
     )  # fmt: skip
     ranked: list[BestRun] = answer if isinstance(answer, list) else [answer]
     emit(best_view(ranked, columns, single=top == 1), output, formulas=keep_formulas)
+    if ranked[0].best.excluded is None and tally is None:
+        note("the server has many runs: what was left out is not counted; --tally counts it")
     _say_what_was_left_out(ranked[0])
 
 
@@ -203,10 +214,9 @@ def _say_how_groups_were_ranked(ranking: "GroupRanking", min_runs: int) -> None:
 
 def _say_what_was_left_out(winner: "BestRun") -> None:
     verdict = winner.best
-    if verdict.excluded is None:
-        return
-    left_out = ", ".join(f"{count} {reason}" for reason, count in verdict.excluded.in_words().items() if count)
-    considered = f"{verdict.considered} run{'' if verdict.considered == 1 else 's'} considered"
-    note(considered + (f"; left out: {left_out}" if left_out else "; none left out"))
+    if verdict.excluded is not None:
+        left_out = ", ".join(f"{count} {reason}" for reason, count in verdict.excluded.in_words().items() if count)
+        considered = f"{verdict.considered} run{'' if verdict.considered == 1 else 's'} considered"
+        note(considered + (f"; left out: {left_out}" if left_out else "; none left out"))
     if winner.parent_run_id:
         note(f"the best run is nested in {winner.parent_run_id}; --exclude-children leaves nested runs out")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["max", "min"]
 Aggregate = Literal["last", "min", "max", "mean", "first"]
+Tally = bool | Literal["cheap"]
 MODES = ("max", "min")
 AGGREGATES = ("last", "min", "max", "mean", "first")
 
@@ -39,7 +40,8 @@ class BestQuery(NamedTuple):
         top: How many runs are wanted.
         include_unfinished: Whether runs that are not FINISHED take part.
         include_children: Whether nested runs take part.
-        tally: Whether to count what took part and what was left out; it costs a look at every run.
+        tally: Whether to count what took part and what was left out; it costs a look at every run. With ``cheap`` a
+            store that would have to be asked for long does not count.
     """
 
     metric: str
@@ -49,7 +51,7 @@ class BestQuery(NamedTuple):
     top: int = 1
     include_unfinished: bool = False
     include_children: bool = True
-    tally: bool = False
+    tally: Tally = False
 
 
 class Excluded(NamedTuple):
@@ -80,7 +82,7 @@ class Candidate(NamedTuple):
 class Best(NamedTuple):
     """A store's answer to a :class:`BestQuery`: up to ``top`` + 1 candidates, the best first.
 
-    ``considered`` and ``excluded`` are ``None`` unless the query asked for a tally.
+    ``considered`` and ``excluded`` are ``None`` unless the query asked for a tally, and was given one.
     """
 
     candidates: tuple[Candidate, ...]

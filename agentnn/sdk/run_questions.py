@@ -11,12 +11,13 @@ from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, MODES, BestQuery, verdicts
 from agentnn.query.selectors import find_experiment, nearest, no_run_qualifies, not_found
 from agentnn.sdk.store_access import Experiments, StoreAccess
+from agentnn.stores.base import has_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agentnn.query.runs import FieldKind, View
-    from agentnn.query.selection import Aggregate, BestRun, Mode
+    from agentnn.query.selection import Aggregate, BestRun, Mode, Tally
     from agentnn.records import Artifact, Experiment, Metric, Run
 
 MAX_COMPARED = 1000
@@ -109,14 +110,14 @@ class RunQuestions(StoreAccess):
     def get_best_run(
         self, metric: str, mode: Mode | None = ..., experiment: Experiments = ..., filter: str | None = ...,
         top: Literal[1] = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
-        include_children: bool = ..., tally: bool = ...,
+        include_children: bool = ..., tally: Tally = ...,
     ) -> BestRun: ...  # fmt: skip
 
     @overload
     def get_best_run(
         self, metric: str, mode: Mode | None = ..., experiment: Experiments = ..., filter: str | None = ...,
         top: int = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
-        include_children: bool = ..., tally: bool = ...,
+        include_children: bool = ..., tally: Tally = ...,
     ) -> BestRun | list[BestRun]: ...  # fmt: skip
 
     def get_best_run(
@@ -130,7 +131,7 @@ class RunQuestions(StoreAccess):
         aggregate: Aggregate = "last",
         include_unfinished: bool = False,
         include_children: bool = True,
-        tally: bool = False,
+        tally: Tally = False,
     ) -> BestRun | list[BestRun]:
         """The best run by a metric: a :class:`Run` whose ``best`` says by what value and by what margin it won.
 
@@ -145,7 +146,8 @@ class RunQuestions(StoreAccess):
             aggregate: Which value of a run counts: the ``last``, or ``min``, ``max``, ``mean``, ``first`` of all.
             include_unfinished: Whether runs that are running, failed or killed take part.
             include_children: Whether nested runs take part.
-            tally: Whether to count what took part and what was left out, and why.
+            tally: Whether to count what took part and what was left out, and why. ``"cheap"`` leaves it out where it
+                would take long, as with a server of many runs: ``considered`` and ``excluded`` are ``None`` then.
 
         Raises:
             NotFoundError: No run qualifies; the error offers the nearest names of metrics.
@@ -215,10 +217,11 @@ class RunQuestions(StoreAccess):
         named = fields_of(scope.filter)
         named += [Field(_KINDS[kind], key) for kind, _, key in (column.partition(".") for column in columns)]
         unknown: dict[str, tuple[str, ...]] = {}
+        everywhere = scope._replace(filter=None)
         for kind in ("metric", "param", "tag"):
-            keys = [field.key for field in named if field.kind == kind]
-            known = self._store.field_keys(kind, scope._replace(filter=None)) if keys else []
-            unknown |= {str(Field(kind, key)): nearest(key, known) for key in keys if key not in known}
+            missing = [one for one in named if one.kind == kind and not has_field(self._store, one, everywhere)]
+            known = self._store.field_keys(kind, everywhere) if missing else []
+            unknown |= {str(field): nearest(field.key, known) for field in missing}
         return unknown
 
     def _check_sort_keys(self, order: Sequence[OrderBy], scope: RunQuery) -> None:
@@ -235,8 +238,10 @@ class RunQuestions(StoreAccess):
             if kind == "attribute":
                 continue
             everywhere = RunQuery(scope.experiment_ids, view=scope.view)
-            known = self._store.field_keys(kind, everywhere)
-            if key.field.key not in known and next(self._store.search_runs(everywhere), None) is not None:
+            if has_field(self._store, key.field, everywhere):
+                continue
+            if next(self._store.search_runs(everywhere._replace(limit=1)), None) is not None:
+                known = self._store.field_keys(kind, everywhere)
                 raise not_found(kind, key.field.key, known, listing="agentnn run list")
 
 

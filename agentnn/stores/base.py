@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from agentnn.errors import AgentNNWarning, StoreUnavailable, UsageError
 from agentnn.settings import holds_runs, redact, toml_folder
@@ -13,6 +14,7 @@ from agentnn.settings import holds_runs, redact, toml_folder
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from agentnn.query.expressions import Field
     from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import Best, BestQuery
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
@@ -89,6 +91,24 @@ class ModelRegistry(Protocol):
         """The versions of whatever model that these runs made, with their aliases, by name and the newest first."""
 
 
+@runtime_checkable
+class FindsFields(Protocol):
+    """A store that says sooner whether runs have a field than what fields they have."""
+
+    def has_field(self, field: Field, query: RunQuery) -> bool:
+        """Whether a run in scope has this metric, param or tag; a limit means nothing here."""
+
+
+def has_field(store: TrackingStore, field: Field, query: RunQuery) -> bool:
+    """Whether a run in scope has a metric, a param or a tag of that name."""
+    if isinstance(store, FindsFields):
+        return store.has_field(field, query)
+    match field.kind:
+        case "metric" | "param" | "tag" as kind:
+            return field.key in store.field_keys(kind, query)
+    return False
+
+
 def open_store(settings: Settings) -> TrackingStore:
     """Open the store of runs that the settings name.
 
@@ -109,6 +129,28 @@ def open_store(settings: Settings) -> TrackingStore:
         from agentnn.stores.toml.asking.store import TomlStore
 
         return TomlStore(settings)
+    elif _is_server(uri):
+        from agentnn.stores.rest.opening import open_rest_store
+
+        server = open_rest_store(settings)
+        if server is not None:
+            return server
+    elif _is_database_server(uri):
+        from agentnn.stores.sql_server.opening import open_server_store
+        from agentnn.stores.sqlite_file import SchemaMismatch
+
+        try:
+            database = open_server_store(settings)
+        except SchemaMismatch as mismatch:
+            _warn_of_slow_path(mismatch)
+        else:
+            if database is not None:
+                return database
+    elif _is_folder(settings):
+        from agentnn.stores.mlruns.store import MlrunsStore
+
+        _checked(uri)
+        return MlrunsStore(settings)
     return _through_mlflow(settings)
 
 
@@ -132,6 +174,28 @@ def open_registry(settings: Settings) -> ModelRegistry:
         from agentnn.stores.toml.asking.registry import NoRegistry
 
         return NoRegistry()
+    elif _is_server(uri):
+        from agentnn.stores.rest.opening import open_rest_registry
+
+        registry = open_rest_registry(settings)
+        if registry is not None:
+            return registry
+    elif _is_folder(replace(settings, tracking_uri=uri)):
+        from agentnn.stores.mlruns.registry import MlrunsRegistry
+
+        _checked(uri)
+        return MlrunsRegistry(settings)
+    elif _is_database_server(uri):
+        from agentnn.stores.sql_server.opening import open_server_registry
+        from agentnn.stores.sqlite_file import SchemaMismatch
+
+        try:
+            models = open_server_registry(settings)
+        except SchemaMismatch as mismatch:
+            _warn_of_slow_path(mismatch)
+        else:
+            if models is not None:
+                return models
     from agentnn.stores.mlflow_client import MlflowClientRegistry
 
     return MlflowClientRegistry(_checked(uri), settings)
@@ -145,6 +209,20 @@ def _through_mlflow(settings: Settings) -> TrackingStore:
 
 def _is_sqlite(uri: str) -> bool:
     return uri.lower().startswith(("sqlite://", "sqlite+pysqlite://"))
+
+
+def _is_server(uri: str) -> bool:
+    return uri.lower().startswith(("http://", "https://"))
+
+
+def _is_folder(settings: Settings) -> bool:
+    from agentnn.stores.mlruns.place import mlruns_folder
+
+    return mlruns_folder(settings) is not None
+
+
+def _is_database_server(uri: str) -> bool:
+    return uri.lower().startswith(("postgresql", "mysql"))
 
 
 def _warn_of_slow_path(mismatch: Exception) -> None:

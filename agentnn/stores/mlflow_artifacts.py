@@ -59,7 +59,9 @@ def check_names(paths: Iterable[str], settings: Settings) -> None:
 def open_folder(uri: str, settings: Settings) -> ArtifactFolder:
     """A folder of artifacts at an address that :func:`~agentnn.stores.artifact_places.check_place` lets pass."""
     if is_kept_by_server(uri):
-        return ServerFolder(uri, settings)
+        from agentnn.stores.rest.artifact_folder import open_server_folder  # it builds on this module
+
+        return open_server_folder(uri, settings)
     return CloudFolder(uri, settings)
 
 
@@ -81,6 +83,11 @@ class ServerFolder:
                 raise UnsafeError(f"{uri} is no address of a tracking server's artifacts")
         self._root = PurePosixPath(unquote(path).strip("/"))
         self._settings = settings
+
+    @property
+    def server(self) -> str:
+        """The address behind which the server's own path to its artifacts begins."""
+        return self._server
 
     def is_there(self) -> bool:
         """See :class:`~agentnn.stores.artifact_files.ArtifactFolder`; the server lists nothing where nothing is."""

@@ -32,7 +32,7 @@ _DEFAULTS = {_RETRIES: "2", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 
 _one_at_a_time = RLock()
 
-_BY_CODE: dict[str, type[AgentNNError]] = {
+BY_CODE: dict[str, type[AgentNNError]] = {
     "RESOURCE_DOES_NOT_EXIST": NotFoundError,
     "NOT_FOUND": NotFoundError,
     "ENDPOINT_NOT_FOUND": StoreUnavailable,
@@ -42,6 +42,7 @@ _BY_CODE: dict[str, type[AgentNNError]] = {
     "RESOURCE_CONFLICT": ConflictError,
     "INVALID_STATE": ConflictError,
 }
+"""What MLflow's words for a refusal mean here; every other word is a store that can't be used now."""
 
 _REFUSED_BY_THE_DATABASE = ("/gkpj)", "/9h9h)")
 """Ends of the addresses that SQLAlchemy puts into an IntegrityError and a DataError: these alone are about the data.
@@ -122,7 +123,7 @@ def _translated(settings: Settings, read: bool) -> Iterator[None]:
         if isinstance(error, AgentNNError):
             raise
         message = _first_line(str(error), settings)
-        refusal = _BY_CODE.get(_code_in_reply(error), StoreUnavailable)
+        refusal = BY_CODE.get(_code_in_reply(error), StoreUnavailable)
         if refusal is not StoreUnavailable:
             raise refusal(message) from error
         raise StoreUnavailable(f"the store can't be used: {message}") from error
@@ -166,7 +167,7 @@ def _kind_of(error: Exception) -> type[AgentNNError]:
         return UsageError if refused else StoreUnavailable
     if str(error).startswith("API request to ") and not isinstance(error, RestException):
         return StoreUnavailable  # the code was made of a status, which may be a proxy's: the body was no JSON
-    return _BY_CODE.get(code, StoreUnavailable)
+    return BY_CODE.get(code, StoreUnavailable)
 
 
 def _code_in_reply(error: OSError) -> str:

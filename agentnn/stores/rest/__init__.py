@@ -1,0 +1,6 @@
+"""An MLflow server, read over its public REST API (https://mlflow.org/docs/latest/rest-api.html), without MLflow.
+
+``address`` and ``access`` say where the server is and who asks; ``connection`` speaks HTTP, ``transport`` asks and asks
+again, ``replies`` says what an answer is that is none. On them stand ``experiments``, ``searching`` over ``pushdown``,
+``best`` over ``counting``, ``histories``, ``artifacts``, and ``store`` and ``registry``, which are what the door opens.
+"""

@@ -1,0 +1,284 @@
+"""HTTP/1.1 over one socket, as little of it as an MLflow server and what stands before it need.
+
+The standard library's client takes as long to import as a small question takes to be answered. A request goes out in
+one piece, so that no algorithm of TCP holds half of it back; and the answer's parts are acknowledged at once, or a
+server that sends head and body in two pieces would keep the second one back for 40 ms.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agentnn.stores.rest.access import Access
+
+_LONGEST_LINE = 1 << 16
+_MOST_HEADERS = 200
+_CHUNK = 1 << 18
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_WITHOUT_BODY = (204, 304)
+
+
+class BrokenOff(ConnectionError):
+    """The other side ended the connection, or does not speak HTTP, before the answer was whole."""
+
+
+class Reply:
+    """An answer: its head, and its body as long as it is read.
+
+    Attributes:
+        status: Such as 200.
+        headers: By their names in small letters.
+    """
+
+    def __init__(self, connection: Connection, status: int, headers: Mapping[str, str], body: Iterator[bytes]) -> None:
+        self.status = status
+        self.headers = headers
+        self._connection = connection
+        self._body = body
+
+    def read(self) -> bytes:
+        """All of the body.
+
+        Raises:
+            OSError: It did not come whole.
+        """
+        return b"".join(self.chunks())
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it comes; the connection is free for the next request once all of it was read."""
+        try:
+            yield from self._body
+        except OSError:
+            self._connection.close()
+            raise
+        self._connection.settle(self)
+
+    def close(self) -> None:
+        """Let go of what was not read."""
+        self._connection.drop(self)
+
+
+class Connection:
+    """A connection to a server, kept alive from one request to the next.
+
+    Args:
+        access: Where the server is, and how long it may be silent.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._socket: socket.socket | None = None
+        self._buffer = b""
+        self._unread: Reply | None = None
+        self._ends = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an earlier request has left a connection, which the server may have ended meanwhile."""
+        return self._socket is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is an answer that was not read to its end."""
+        return self._unread is not None
+
+    def retire(self) -> None:
+        """End the connection once the answer that it is busy with was read."""
+        self._ends = True
+
+    def close(self) -> None:
+        """End the connection; the next request makes another one."""
+        opened, self._socket, self._unread, self._buffer = self._socket, None, None, b""
+        if opened is not None:
+            opened.close()
+
+    def settle(self, reply: Reply) -> None:
+        """The body of a reply was read."""
+        if self._unread is reply:
+            self._unread = None
+            if self._ends:
+                self.close()
+
+    def drop(self, reply: Reply) -> None:
+        """The body of a reply is not wanted."""
+        if self._unread is reply:
+            self.close()
+
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float
+    ) -> Reply:
+        """Send a request and read the head of its answer; the one before was read to its end.
+
+        Args:
+            method: Such as ``GET``.
+            target: The path, and what follows it, quoted.
+            headers: What goes with it; ``Content-Length`` is added.
+            body: What is sent; ``None`` for nothing.
+            timeout_s: How long the connection, and the head, and each part of the body after it, may take.
+
+        Raises:
+            OSError: No answer, or none that is HTTP.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            if self._socket is None:
+                self._socket = _connected(self._access, deadline)
+            self._socket.settimeout(_left(deadline))
+            self._socket.sendall(_request(method, target, headers, body))
+            status, answered = self._head(deadline)
+            self._socket.settimeout(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+        self._ends = _ends(answered)
+        reply = Reply(self, status, answered, self._body(method, status, answered))
+        self._unread = reply
+        return reply
+
+    def _head(self, deadline: float) -> tuple[int, dict[str, str]]:
+        while True:
+            line = self._line(deadline)
+            status = _status(line)
+            headers: dict[str, str] = {}
+            for _ in range(_MOST_HEADERS):
+                field = self._line(deadline)
+                if not field:
+                    break
+                name, colon, value = field.partition(b":")
+                if not colon:
+                    raise BrokenOff("the answer's head is no HTTP")
+                headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
+            else:
+                raise BrokenOff("the answer's head does not end")
+            if status >= 200:
+                if line.startswith(b"HTTP/1.0"):
+                    headers.setdefault("connection", "close")
+                return status, headers
+
+    def _line(self, deadline: float | None = None) -> bytes:
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > _LONGEST_LINE:
+                raise BrokenOff("a line of the answer does not end")
+            if deadline is not None and self._socket is not None:
+                self._socket.settimeout(_left(deadline))
+            self._buffer += self._received()
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.rstrip(b"\r")
+
+    def _body(self, method: str, status: int, headers: Mapping[str, str]) -> Iterator[bytes]:
+        if method == "HEAD" or status in _WITHOUT_BODY:
+            return
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            while size := _hexadecimal(self._line()):
+                yield from self._exactly(size)
+                self._line()
+            while self._line():  # trailers
+                pass
+        elif "content-length" in headers:
+            yield from self._exactly(_decimal(headers["content-length"]))
+        else:
+            self._ends = True
+            yield from self._until_the_end()
+
+    def _exactly(self, size: int) -> Iterator[bytes]:
+        while size > 0:
+            chunk = self._buffer or self._received()
+            self._buffer = chunk[size:] if len(chunk) > size else b""
+            yield chunk[:size] if len(chunk) > size else chunk
+            size -= len(chunk)
+
+    def _until_the_end(self) -> Iterator[bytes]:
+        try:
+            while True:
+                yield self._buffer or self._received()
+                self._buffer = b""
+        except BrokenOff:
+            return
+
+    def _received(self) -> bytes:
+        if self._socket is None:
+            raise BrokenOff("the connection was closed")
+        if _QUICKACK is not None:  # it holds for one answer only
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        chunk = self._socket.recv(_CHUNK)
+        if not chunk:
+            raise BrokenOff("the server ended the connection")
+        return chunk
+
+
+def _connected(access: Access, deadline: float) -> socket.socket:
+    address = access.address
+    connected = _reached(address.host, address.port, deadline)
+    try:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if address.scheme == "https":
+            from agentnn.stores.rest.encryption import encrypted  # a third of what a question takes
+
+            connected.settimeout(_left(deadline))
+            return encrypted(connected, address.host, access.tls)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
+
+
+def _reached(host: str, port: int, deadline: float) -> socket.socket:
+    """A connection to the first address of a host that answers; all together have until the deadline."""
+    places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for number, (family, kind, protocol, _, place) in enumerate(places, 1):
+        opened = socket.socket(family, kind, protocol)
+        try:
+            opened.settimeout(_left(deadline) / (len(places) - number + 1))
+            opened.connect(place)
+        except OSError:
+            opened.close()
+            if number == len(places):
+                raise
+        else:
+            return opened
+    raise BrokenOff("the host has no address")
+
+
+def _request(method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + (body or b"")
+
+
+def _status(line: bytes) -> int:
+    protocol, _, rest = line.partition(b" ")
+    number = rest[:3]
+    if not protocol.startswith(b"HTTP/1.") or not number.isdigit():
+        raise BrokenOff("the answer is no HTTP")
+    return int(number)
+
+
+def _ends(headers: Mapping[str, str]) -> bool:
+    return "close" in headers.get("connection", "").lower()
+
+
+def _hexadecimal(text: bytes) -> int:
+    try:
+        return int(text.partition(b";")[0].strip(), 16)
+    except ValueError:
+        raise BrokenOff("the answer's body is no HTTP") from None
+
+
+def _decimal(text: str) -> int:
+    if not text.isdecimal():
+        raise BrokenOff("the answer's length is no number")
+    return int(text)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
