@@ -89,9 +89,16 @@ def test_zsh_and_fish_are_offered_the_same(filled: Path):
     assert [line.split("\t")[0] for line in fish.stdout.splitlines()] == ["ada", ADA]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize(
-    "line", ["agentnn run show ", "agentnn run best -m ", "agentnn model show ", "agentnn run list -e "]
+    ("shell", "line"),
+    [  # what is asked of the store does not depend on the shell
+        ("bash", "agentnn run show "),
+        ("bash", "agentnn run best -m "),
+        ("bash", "agentnn model show "),
+        ("bash", "agentnn run list -e "),
+        ("zsh", "agentnn run show "),
+        ("fish", "agentnn run show "),
+    ],
 )
 @pytest.mark.parametrize(
     "state", ["missing", "garbage", "foreign", "empty", "folder", "cut", "unknown", "locked name", "env"]

@@ -45,6 +45,37 @@ print(experiment_id)
 """
 
 
+WRITE_TOGETHER = """
+import os, sys, traceback
+from agentnn.settings import Settings
+from agentnn.stores.mlflow_writer import MlflowWriter
+
+import mlflow.store.tracking.sqlalchemy_store
+
+def write():
+    writer = MlflowWriter(Settings.load())
+    experiment_id = writer.ensure_experiment("together")
+    run_id = writer.create_run(experiment_id, "first", 1_767_225_600_000, {})
+    os.write(1, f"{run_id} {experiment_id}\\n".encode())
+
+def fork():
+    pid, code = os.fork(), 1
+    if pid == 0:
+        try:
+            write()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return pid
+
+children = [fork() for _ in range(int(sys.argv[1]))]
+sys.exit(max(os.waitpid(pid, 0)[1] for pid in children) != 0)
+"""
+"""Writers as forks of one process that has loaded MLflow and opened nothing, since loading takes seconds."""
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URI of a store that is not there yet: no file, or an empty database."""
@@ -93,12 +124,9 @@ def test_trainers_that_start_together_on_a_fresh_store_all_succeed(fresh: str, t
 
 def test_writers_that_are_made_together_on_a_fresh_store_all_work(fresh: str, template_database: Path, tmp_path: Path):
     """As the senders of several machines are, or of several containers."""
-    with ExitStack() as stack:
-        writers = [stack.enter_context(Trainer(WRITE, uri=fresh, cwd=tmp_path)) for _ in range(WRITERS)]
-        for writer in writers:
-            writer.go_on()
-        assert [writer.wait() for writer in writers] == [0] * WRITERS, [writer.stderr for writer in writers]
-    runs, experiments = zip(*(writer.lines for writer in writers), strict=True)
+    with Trainer(WRITE_TOGETHER, str(WRITERS), uri=fresh, cwd=tmp_path) as writers:
+        assert writers.wait() == 0, writers.stderr
+    runs, experiments = zip(*(line.split() for line in writers.lines), strict=True)
     [experiment_id] = set(experiments)
     assert {run.info.run_id for run in kept_runs(fresh, experiment_id)} == set(runs)
     assert len(set(runs)) == WRITERS

@@ -7,16 +7,12 @@ import json
 import math
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import redirect_stderr, redirect_stdout
 from copy import deepcopy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +30,7 @@ from cli.support import (
     execute,
     fill,
 )
+from real_stores import MlflowServer, free_port
 
 from agentnn import BestRun, ModelManager
 from agentnn.cli.app import run_command
@@ -41,6 +38,7 @@ from agentnn.errors import ConflictError, NotFoundError, UnsafeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -474,54 +472,15 @@ def test_a_model_whose_files_are_gone_is_said_to_be(registered: ModelManager, tm
 # -- a real server -----------------------------------------------------------------------------------------
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.3)
-    raise AssertionError("the server does not answer")
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, template_database: Path) -> Iterator[tuple[str, Path]]:
     """The URL of an ``mlflow server`` and the database behind it."""
     folder = tmp_path_factory.mktemp("server")
     database = folder / "mlflow.db"
     shutil.copyfile(template_database, database)
     fill(database)
-    url = f"http://127.0.0.1:{(port := _free_port())}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-                "--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(folder / "artifacts"),
-            ],
-            cwd=folder,
-            env=environment({"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        _wait_for(url, process)
-        yield url, database
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with MlflowServer(f"sqlite:///{database}", folder) as running:
+        yield running.url, database
 
 
 def ask(uri: str, *arguments: str) -> tuple[int, str, str]:
@@ -614,7 +573,7 @@ def test_a_run_is_recorded_over_http(server: tuple[str, Path]):
 @pytest.mark.parametrize("command", [("run", "list"), ("model", "list")], ids=" ".join)
 def test_a_server_that_is_down_is_4_within_35_seconds(command: tuple[str, ...], tmp_path: Path):
     started = time.monotonic()
-    ran = agentnn("--tracking-uri", f"http://127.0.0.1:{_free_port()}", *command, cwd=tmp_path, timeout=60)
+    ran = agentnn("--tracking-uri", f"http://127.0.0.1:{free_port()}", *command, cwd=tmp_path, timeout=60)
     took = time.monotonic() - started
     error, hint = error_and_hint(ran.stderr)
     assert (ran.returncode, ran.stdout) == (4, "")
@@ -627,7 +586,7 @@ def test_a_server_that_is_down_is_4_within_35_seconds(command: tuple[str, ...], 
 @pytest.mark.slow
 def test_a_web_page_that_is_no_server_of_mlflow_is_4(tmp_path: Path):
     pages = subprocess.Popen(
-        [sys.executable, "-m", "http.server", str(port := _free_port()), "--bind", "127.0.0.1"],
+        [sys.executable, "-m", "http.server", str(port := free_port()), "--bind", "127.0.0.1"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
