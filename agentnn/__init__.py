@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentnn.errors import AgentNNError, AgentNNWarning, UnreadableWarning
+    from agentnn.nn_models.advanced_training import (
+        AdvancedOptions,
+        AdvancedTrainer,
+        HierarchicalNetwork,
+        InputConfig,
+    )
     from agentnn.nn_models.dynamic_architecture import ArchitectureOptimizer
+    from agentnn.nn_models.multi_task_learning import MultiTaskOptions, MultiTaskTrainer
     from agentnn.nn_models.online_learning import OnlineLearner, OnlineOptions
+    from agentnn.nn_models.training_infrastructure import DistributedOptions, DistributedTrainer
     from agentnn.query.comparison import Comparison
     from agentnn.query.selection import BestRun, Verdict
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ActiveRun",
+    "AdvancedOptions",
+    "AdvancedTrainer",
     "AgentNNError",
     "AgentNNWarning",
     "ArchitectureOptimizer",
@@ -39,11 +49,15 @@ __all__ = [
     "BestRun",
     "Comparison",
     "ConfigurationManager",
+    "DistributedOptions",
+    "DistributedTrainer",
     "EnhancedMLflowLogger",
     "Experiment",
     "ExperimentOrganizer",
     "ExperimentReporter",
     "ExperimentTracker",
+    "HierarchicalNetwork",
+    "InputConfig",
     "MLProject",
     "MLRun",
     "MLflowLogger",
@@ -51,6 +65,8 @@ __all__ = [
     "Metric",
     "ModelManager",
     "ModelVersion",
+    "MultiTaskOptions",
+    "MultiTaskTrainer",
     "NullRun",
     "OnlineLearner",
     "OnlineOptions",
@@ -65,8 +81,16 @@ __all__ = [
 
 _HOMES = {
     "agentnn.errors": ("AgentNNError", "AgentNNWarning", "UnreadableWarning"),
+    "agentnn.nn_models.advanced_training": (
+        "AdvancedOptions",
+        "AdvancedTrainer",
+        "HierarchicalNetwork",
+        "InputConfig",
+    ),
     "agentnn.nn_models.dynamic_architecture": ("ArchitectureOptimizer",),
+    "agentnn.nn_models.multi_task_learning": ("MultiTaskOptions", "MultiTaskTrainer"),
     "agentnn.nn_models.online_learning": ("OnlineLearner", "OnlineOptions"),
+    "agentnn.nn_models.training_infrastructure": ("DistributedOptions", "DistributedTrainer"),
     "agentnn.query.comparison": ("Comparison",),
     "agentnn.query.selection": ("BestRun", "Verdict"),
     "agentnn.records": ("Artifact", "Experiment", "Metric", "ModelVersion", "RegisteredModel", "Run"),

@@ -38,6 +38,8 @@ READING = {
     "bench_toml_load.py": (["--rounds", "1"], ["--rounds", "5"]),
     "bench_toml_best_process.py": (["--rounds", "1"], ["--rounds", "5"]),
     "bench_read_inprocess.py": (["--runs", "10000"], ["--runs", "10000", "100000", "--rounds", "15"]),
+    "bench_mlruns.py": (["--runs", "300", "--rounds", "1"], ["--runs", "5000", "--rounds", "3"]),
+    "bench_postgresql.py": (["--runs", "10000", "--all-up-to", "1000", "--rounds", "5"], ["--rounds", "15"]),
 }
 WRITING = {
     "bench_write_call.py": (

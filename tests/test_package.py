@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli.support import READS, artifacts_of_ada, environment, fill, fingerprint
+from real_stores import make_equal
 
 import agentnn
 from agentnn import errors
@@ -17,6 +18,8 @@ from agentnn import errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from real_stores import MlflowServer
 
 HEAVY = {"mlflow", "pandas", "numpy", "torch", "sqlalchemy", "pydantic", "requests"}
 GROUPS = ("experiment", "run", "model", "report", "quickstart")
@@ -26,6 +29,8 @@ HELP = (("--help",), *((group, "--help") for group in GROUPS), ("--version",))
 def test_the_public_names_are_exactly_these():
     assert agentnn.__all__ == [
         "ActiveRun",
+        "AdvancedOptions",
+        "AdvancedTrainer",
         "AgentNNError",
         "AgentNNWarning",
         "ArchitectureOptimizer",
@@ -33,11 +38,15 @@ def test_the_public_names_are_exactly_these():
         "BestRun",
         "Comparison",
         "ConfigurationManager",
+        "DistributedOptions",
+        "DistributedTrainer",
         "EnhancedMLflowLogger",
         "Experiment",
         "ExperimentOrganizer",
         "ExperimentReporter",
         "ExperimentTracker",
+        "HierarchicalNetwork",
+        "InputConfig",
         "MLProject",
         "MLRun",
         "MLflowLogger",
@@ -45,6 +54,8 @@ def test_the_public_names_are_exactly_these():
         "Metric",
         "ModelManager",
         "ModelVersion",
+        "MultiTaskOptions",
+        "MultiTaskTrainer",
         "NullRun",
         "OnlineLearner",
         "OnlineOptions",
@@ -238,6 +249,33 @@ def test_no_format_but_the_table_loads_rich(arguments: Sequence[str], form: str,
 )
 def test_filters_selectors_and_tables_load_nothing_heavy(arguments: Sequence[str], store: Path):
     assert HEAVY.isdisjoint(modules_of(arguments, store.parent))
+
+
+@pytest.fixture(scope="module")
+def server(mlflow_server: MlflowServer, _server_database: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A server with the rows of a filled store, artifacts of its own among them."""
+    copy = tmp_path_factory.mktemp("served") / "mlflow.db"
+    copy.write_bytes(_server_database.read_bytes())
+    fill(copy)
+    make_equal(_server_database, copy)
+    return mlflow_server.url
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(one for one in READS if one[:3] != ("run", "artifacts", "ls")),
+        ("run", "list", "--filter", "metrics.loss < 1 OR params.optimizer =~ 'ad'", "--sort", "metrics.loss"),
+        ("run", "best", "-m", "sharpe", "--aggregate", "mean", "--tally"),
+        ("run", "show", "models:/net@champion"),
+    ],
+    ids=" ".join,
+)
+def test_a_server_is_read_without_anything_heavy(arguments: Sequence[str], server: str, tmp_path: Path):
+    loaded = modules_of(("--tracking-uri", server, *arguments), tmp_path)
+    assert HEAVY.isdisjoint(loaded)
+    assert {"requests", "urllib3", "http", "ssl", "email"}.isdisjoint(loaded)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("words", ["run show ", "experiment show ", "model show ", "run best -m "])

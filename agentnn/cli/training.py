@@ -44,10 +44,12 @@ def train(
 ) -> None:
     """Train once as a configuration says, and record it: curves, errors, a backtest on unseen days, the network.
 
-    Overrides stand behind the file: --model.learning_rate 0.005, --training.epochs=5, --model.hidden_layers "[64, 32]".
-    What is wrong with the configuration is told at once (exit code 2), before anything is loaded. Metrics without a
-    prefix, such as sharpe_ratio, are those of the test part, which neither training nor the choice of the best epoch
-    has seen; those of the validation part begin with validation_.
+    By the plain loop, or by the trainer that the configuration names: trainer: advanced, dynamic_architecture,
+    multi_task, distributed or online, whose own keys are in a section of that name. Overrides stand behind the file:
+    --model.learning_rate 0.005, --training.epochs=5, --model.hidden_layers "[64, 32]", --trainer online. What is wrong
+    with the configuration is told at once (exit code 2), before anything is loaded. Metrics without a prefix, such as
+    sharpe_ratio, are those of the test part, which neither training nor the choice of the best epoch has seen; those of
+    the validation part begin with validation_.
 
     A store that is down does not stop the training: what it logs waits on this machine (exit code 0). A loss that is no
     longer finite is exit code 8. Ctrl-C ends the run as KILLED; --resume goes on from its last checkpoint, to the same

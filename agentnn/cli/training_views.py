@@ -67,15 +67,16 @@ def _trained_picture(result: TrainingResult, console: Console) -> RenderableType
 
     ending = ", stopped early" if result.stopped_early else ""
     begun = f", from the checkpoint of epoch {result.resumed_from}" if result.resumed_from else ""
-    facts: list[tuple[str, Any]] = [
-        ("run", f"{result.name}  {result.run_id or result.uuid}"),
-        ("data", f"{result.dataset['name']}, {result.dataset['target']}"),
-        ("trained", f"{result.epochs} epochs{begun}, the best one is {result.best_epoch}{ending}"),
-    ]
+    facts: dict[str, Any] = {
+        "run": f"{result.name}  {result.run_id or result.uuid}",
+        "data": f"{result.dataset['name']}, {result.dataset['target']}",
+        "trained": f"{result.epochs} epochs{begun}, the best one is {result.best_epoch}{ending}",
+        **result.facts,  # a trainer may say in its own words what was trained
+    }
     if result.registered is not None:
-        facts.append(("registered", f"models:/{result.registered}"))
+        facts["registered"] = f"models:/{result.registered}"
     rows = list(_metric_rows(result))
-    return Group(details(facts), Text(), table_of(Table(_METRICS, rows, essential=len(_METRICS)), console))
+    return Group(details([*facts.items()]), Text(), table_of(Table(_METRICS, rows, essential=len(_METRICS)), console))
 
 
 def _replay_picture(replay: Replay, console: Console) -> RenderableType:

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from agentnn.config.schema import CHOICES, RANGE, SECTIONS, Config, SearchRange
 from agentnn.config.schema_types import Section
 from agentnn.config.secrecy import is_secret
+from agentnn.config.trainer_choice import trainer_of
+from agentnn.config.trainers import TRAINERS
 from agentnn.config.tree import KeyPath, Node, Problems, nearest_node, plain_of, shown
 from agentnn.config.yaml_values import FLOAT, INTEGER
 
@@ -41,6 +43,8 @@ _BOUNDS = {
     "less_than": ("a number less than {}", "lt"), "less_than_equal": ("at most {}", "le"),
 }  # fmt: skip
 _YAML_1_1_TRUTH = ("yes", "no", "on", "off", "y", "n")
+_FEW = 8
+"""As many keys are listed where one is not known; of more of them nobody would read the list."""
 
 
 def checked(root: Node, problems: Problems) -> Config | None:
@@ -63,10 +67,10 @@ def _say(details: ErrorDetails, root: Node, problems: Problems) -> None:
     path = tuple(part for part in location if part not in (CHOICES, RANGE))
     context = details.get("ctx", {})
     if context.get("key"):
-        path = (*path, context["key"])
+        path = (*path, *context["key"].split("."))
     node = nearest_node(root, path)
     if details["type"] == "extra_forbidden":
-        text = f"unknown key{_meant(location)}"
+        text = f"unknown key{_meant(location, trainer_of(root))}"
     elif details["type"] == "missing":
         text = "is missing"
     elif details["type"] == "section":
@@ -127,8 +131,8 @@ def _advice(details: ErrorDetails) -> str:
     return ""
 
 
-def _meant(location: Iterable[str | int]) -> str:
-    """What an unknown key may have been meant to be."""
+def _meant(location: Iterable[str | int], trainer: str | None) -> str:
+    """What an unknown key may have been meant to be, with this trainer."""
     *around, key = location
     known = known_keys(around)
     folded = str(key).replace("-", "_").casefold()
@@ -141,8 +145,15 @@ def _meant(location: Iterable[str | int]) -> str:
     for name in filter(None, (folded, other)):
         elsewhere = [section for section in SECTIONS if name in known_keys([section])]
         if elsewhere and len(around) <= 1:
-            return f" (did you mean {elsewhere[0]}.{name}?)"
-    return f" (one of {', '.join(known)})" if 0 < len(known) <= len(SECTIONS) else ""
+            return _there(name, elsewhere, trainer)
+    listed = [one for one in known if around or one not in TRAINERS]
+    return f" (one of {', '.join(listed)})" if 0 < len(listed) <= _FEW else ""
+
+
+def _there(name: str, sections: list[str], trainer: str | None) -> str:
+    """Where a key is known that is none where it stands."""
+    usable = [section for section in sections if section not in TRAINERS or section == trainer]
+    return f" (did you mean {usable[0]}.{name}?)" if usable else f" (it belongs to trainer: {sections[0]})"
 
 
 def known_keys(path: Iterable[str | int]) -> list[str]:
@@ -165,13 +176,19 @@ def _section_in(annotation: Any) -> type[Section] | None:
 def key_exists(path: KeyPath) -> bool:
     """Whether the schema has such a key; everything has that stands in a free-form mapping."""
     current: Any = Config
+    is_name = False
     for position, part in enumerate(path):
+        if is_name:  # of a section among several of a kind
+            is_name = False
+            continue
         if not (isinstance(current, type) and issubclass(current, Section)):
             return True
         if part not in current.model_fields:
             return False
         annotation = current.model_fields[str(part)].annotation
-        current = _section_in(annotation) or (Mapping if _is_mapping(annotation) else object)
+        section = _section_in(annotation)
+        is_name = section is not None and _is_mapping(annotation)
+        current = section or (Mapping if _is_mapping(annotation) else object)
         if current is object and position < len(path) - 1:
             return False
     return True

@@ -6,7 +6,7 @@ from typing import Any
 
 from agentnn.config.environment import OPENING
 from agentnn.config.files import EXTENDS
-from agentnn.config.schema import ALIASES, SECTIONS, Config
+from agentnn.config.schema import ALIASES, SECTIONS, VALUES, Config
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FROM_ENVIRONMENT = {"type": "string", "pattern": r"\$\{env:[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}"}
@@ -23,6 +23,8 @@ def json_schema() -> dict[str, Any]:
         target = definitions[f"{home.capitalize()}Section"]["properties"][key]
         properties = definitions[f"{section.capitalize()}Section"]["properties"]
         properties[alias] = {**target, "description": f"The same as {home}.{key}."}
+    for name in VALUES:
+        schema["properties"][name] = _or_from_environment(schema["properties"][name])
     for name in SECTIONS:
         reference = next(one for one in _alternatives(schema["properties"][name]) if "$ref" in one)
         schema["properties"][name] = {"anyOf": [reference, {"type": "null"}]}

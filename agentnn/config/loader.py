@@ -12,9 +12,10 @@ from agentnn.config.environment import with_environment
 from agentnn.config.files import EXTENDS, ConfigFiles
 from agentnn.config.history import ConfigRecord, name_of_source
 from agentnn.config.overrides import Overrides, overrides_of
-from agentnn.config.schema import ALIASES, SECTIONS, Config
+from agentnn.config.schema import ALIASES, SECTIONS, VALUES, Config
 from agentnn.config.search_space import check_search
 from agentnn.config.secrecy import without_secrets
+from agentnn.config.trainer_choice import check_trainer
 from agentnn.config.tree import Node, Place, Problems, dotted, mapping_node, merged, nearest_node, node_of
 from agentnn.errors import UsageError
 
@@ -50,7 +51,7 @@ def load_config(
         ConfigError: Something is wrong with it; ``problems`` are all that is wrong, a line each.
         UsageError: An override is malformed.
     """
-    given = overrides_of(overrides, SECTIONS)
+    given = overrides_of(overrides, SECTIONS, VALUES)
     environ = os.environ if environ is None else environ
     problems = Problems()
     root, name, files = _tree(source, environ, problems)
@@ -62,6 +63,7 @@ def load_config(
         node = with_environment(override.node(problems, order), environ, problems)
         root = merged(root, _without_aliases(node, problems))
     config = checked(root, problems)
+    check_trainer(root, problems)
     check_search(root, problems)
     problems.raise_any(what)
     assert config is not None

@@ -19,7 +19,7 @@ from agentnn.errors import UsageError
 from agentnn.settings import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 Overrides = Mapping[str, Any] | list[str] | tuple[str, ...]
 """Values by dotted key or nested, or arguments as they stand on a command line."""
@@ -55,12 +55,15 @@ class Override(NamedTuple):
         return node
 
 
-def parse_overrides(arguments: Sequence[str], sections: Iterable[str] = ()) -> list[Override]:
+def parse_overrides(
+    arguments: Sequence[str], sections: Iterable[str] = (), values: Collection[str] = ()
+) -> list[Override]:
     """Overrides from what a command line leaves over.
 
     Args:
         arguments: ``["--model.learning_rate", "0.005", "--training.epochs=5"]``.
         sections: The names of the sections, to guess what an option without one was to be.
+        values: Keys that are in no section.
 
     Raises:
         UsageError: An argument is no override: it has one dash, no dot or no value.
@@ -71,16 +74,16 @@ def parse_overrides(arguments: Sequence[str], sections: Iterable[str] = ()) -> l
         if not name.startswith("--"):
             raise _misplaced(word)
         key = split_key(name[2:])
-        if len(key) < 2:
-            raise UsageError(f"unknown option {name}", hint=_guess(name[2:], sections))
+        if len(key) < 2 and name[2:] not in values:
+            raise UsageError(f"unknown option {name}", hint=_guess(name[2:], (*sections, *values), values))
         if not equals:
             value = _next_value(name, words)
         found.append(_override(key, value, f"--{dotted(key)}{equals or ' '}", is_text=True))
     return found
 
 
-def overrides_of(given: Overrides | None, sections: Iterable[str] = ()) -> list[Override]:
-    """Overrides however they were given.
+def overrides_of(given: Overrides | None, sections: Iterable[str] = (), values: Collection[str] = ()) -> list[Override]:
+    """Overrides however they were given; see :func:`parse_overrides`.
 
     Raises:
         UsageError: An argument or a key is no override.
@@ -90,7 +93,7 @@ def overrides_of(given: Overrides | None, sections: Iterable[str] = ()) -> list[
     if not isinstance(given, Mapping):
         if isinstance(given, str):
             raise UsageError(f"overrides are a list of arguments or a dict, not {given!r}", hint="overrides=[…]")
-        return parse_overrides(list(given), sections)
+        return parse_overrides(list(given), sections, values)
     found = []
     for name, value in given.items():
         key = split_key(str(name))
@@ -157,7 +160,9 @@ def _misplaced(word: str) -> UsageError:
     return UsageError(f"unexpected argument {word!r}", hint="an override is written --training.epochs 5")
 
 
-def _guess(name: str, sections: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(sections), n=1)
+def _guess(name: str, known: Iterable[str], values: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    if near and near[0] in values:
+        return f"did you mean --{near[0]}?"
     example = f"--{near[0]}.KEY" if near else f"--training.{name}"
     return f"an override names a section and a key: {example} VALUE"

@@ -12,6 +12,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from agentnn.config.schema_types import Choice, IsoDate, Number, Scalar, Section, Spelled, Values, wrong
+from agentnn.config.trainers import (
+    TRAINERS,
+    AdvancedSection,
+    DistributedSection,
+    DynamicArchitectureSection,
+    MultiTaskSection,
+    OnlineSection,
+    Trainer,
+)
 
 Family = Annotated[str, Choice("mlp", "lstm", "gru", "tcn", "transformer")]
 Activation = Annotated[
@@ -21,7 +30,10 @@ Optimizer = Annotated[
     str,
     Choice("AdamW", "Adam", "SGD", "RMSprop", "NAdam", "RAdam", "Adagrad", "Adamax", "Adadelta", "ASGD", "LBFGS"),
 ]
-Loss = Annotated[str, Choice("mse", "mae", "huber", "smooth_l1", "bce", "cross_entropy", "quantile")]
+Loss = Annotated[
+    str,
+    Choice("mse", "mae", "huber", "smooth_l1", "log_cosh", "barron", "bce", "gce", "cross_entropy", "quantile"),
+]
 Scheduler = Annotated[
     str, Choice("constant", "step", "multistep", "exponential", "cosine", "warmup_cosine", "plateau", "onecycle")
 ]
@@ -38,7 +50,7 @@ class ExperimentSection(Section):
     """What the run belongs to, and what it is called."""
 
     name: str | None = Field(
-        default=None, min_length=1, description="The experiment; that of the environment otherwise."
+        default=None, min_length=1, description="The experiment; the trainer's or that of the environment otherwise."
     )
     run_name: str | None = Field(default=None, min_length=1, description="The run's name, or a pattern of it.")
     description: str | None = Field(default=None, description="What this is about, for people.")
@@ -302,17 +314,39 @@ class HpoSection(Section):
 
 
 class Config(Section):
-    """A whole configuration; ``hpo`` is ``None``, and not among the keys, where there is no search."""
+    """A whole configuration; ``hpo`` is ``None``, and not among the keys, where there is no search.
 
+    Likewise ``trainer`` and the sections of trainers: only the chosen one's is there, and always.
+    """
+
+    trainer: Trainer | None = Field(default=None, description="What trains; the plain loop otherwise.")
     experiment: ExperimentSection = Field(default_factory=ExperimentSection)
     model: ModelSection = Field(default_factory=ModelSection)
     data: DataSection = Field(default_factory=DataSection)
     training: TrainingSection = Field(default_factory=TrainingSection)
     backtest: BacktestSection = Field(default_factory=BacktestSection)
     tracking: TrackingSection = Field(default_factory=TrackingSection)
+    advanced: AdvancedSection | None = Field(default=None)
+    dynamic_architecture: DynamicArchitectureSection | None = Field(default=None)
+    multi_task: MultiTaskSection | None = Field(default=None)
+    distributed: DistributedSection | None = Field(default=None)
+    online: OnlineSection | None = Field(default=None)
     hpo: HpoSection | None = Field(default=None)
 
     _record: Any = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _as_the_trainer_needs(self) -> Self:
+        """The trainer's own section, and its experiment where none is named."""
+        if self.trainer is None:
+            return self
+        known = TRAINERS[self.trainer]
+        if getattr(self, self.trainer) is None:
+            object.__setattr__(self, self.trainer, known.section())
+        if self.experiment.name is None:
+            object.__setattr__(self, "experiment", self.experiment.model_copy(update={"name": known.experiment}))
+        self[self.trainer].check_beside(self)
+        return self
 
     def __eq__(self, other: object) -> bool:
         return self.to_dict() == other.to_dict() if isinstance(other, Config) else NotImplemented
@@ -326,6 +360,9 @@ class Config(Section):
         return (key for key in type(self).model_fields if getattr(self, key) is not None)
 
 
-SECTIONS = tuple(Config.model_fields)
+VALUES = ("trainer",)
+"""Keys outside of all sections."""
+
+SECTIONS = tuple(name for name in Config.model_fields if name not in VALUES)
 ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {("model", "learning_rate"): ("training", "learning_rate")}
 """Keys that mean another key. A configuration holds the value under the second one only."""

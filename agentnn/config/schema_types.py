@@ -188,5 +188,5 @@ IsoDate = Annotated[str, BeforeValidator(lambda value: _iso_date(value) if isins
 
 
 def wrong(key: str, message: str) -> PydanticCustomError:
-    """What a check of several keys of a section raises: ``message`` is told at one of them."""
+    """What a check of several keys of a section raises: ``message`` is told at one of them, ``model.family``."""
     return PydanticCustomError("section", "{message}", {"message": message, "key": key})

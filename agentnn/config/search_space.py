@@ -13,13 +13,18 @@ from agentnn.config.overrides import split_key
 from agentnn.config.schema import ALIASES, Config
 from agentnn.config.schema_types import Section
 from agentnn.config.search_conditions import ConditionCycle, holds, in_order
+from agentnn.config.trainer_choice import trainer_of
+from agentnn.config.trainers import TRAINERS
 from agentnn.config.tree import KeyPath, Node, Problems, nearest_node, plain_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SEARCHED = ("training", "model", "data", "backtest")
-"""Sections whose keys a search may name, and in this order where it leaves the section out."""
+"""Sections whose keys a search may name, and in this order where it leaves the section out.
+
+Beside them the section of the trainer, which is never left out: ``online.adwin_delta``.
+"""
 
 _SPACE: KeyPath = ("hpo", "param_space")
 
@@ -34,7 +39,7 @@ def target_of(name: str) -> KeyPath | None:
     if len(path) == 1:
         return next(((section, name) for section in _SEARCHED if name in _fields(section)), None)
     target: KeyPath = ALIASES.get(path, path)
-    return target if len(target) > 1 and target[0] in _SEARCHED and key_exists(target) else None
+    return target if len(target) > 1 and target[0] in (*_SEARCHED, *TRAINERS) and key_exists(target) else None
 
 
 def check_search(root: Node, problems: Problems) -> None:
@@ -46,12 +51,16 @@ def check_search(root: Node, problems: Problems) -> None:
 
     check_methods(root, problems)
     names: dict[KeyPath, str] = {}
+    trainer = trainer_of(root)
     for name, node in space.value.items():
         if problems.are_many:
             return
         target = target_of(name)
         if target is None:
-            problems.say(node.place, f"unknown key{_meant(name)}", (*_SPACE, name))
+            problems.say(node.place, f"unknown key{_meant(name, trainer)}", (*_SPACE, name))
+            continue
+        if target[0] in TRAINERS and target[0] != trainer:
+            problems.say(node.place, f"belongs to trainer: {target[0]}", (*_SPACE, name))
             continue
         if names.setdefault(target, name) != name:
             problems.say(node.place, f"means the same as {names[target]}", (*_SPACE, name))
@@ -130,15 +139,16 @@ def _why_not(target: KeyPath, value: Any) -> str:
     return ""
 
 
-def _meant(name: str) -> str:
-    known = {field: section for section in reversed(_SEARCHED) for field in _fields(section)}
+def _meant(name: str, trainer: str | None) -> str:
+    searched = _SEARCHED if trainer is None else (*_SEARCHED, trainer)
+    known = {field: section for section in reversed(searched) for field in _fields(section)}
     near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
     return f" (did you mean {known[near[0]]}.{near[0]}?)" if near else ""
 
 
 @cache
 def _section(name: str) -> type[Section]:
-    section = Config.model_fields[name].annotation
+    section = TRAINERS[name].section if name in TRAINERS else Config.model_fields[name].annotation
     assert isinstance(section, type)
     assert issubclass(section, Section)
     return section

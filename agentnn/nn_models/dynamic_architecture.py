@@ -11,6 +11,7 @@ A network can also be changed by hand (:class:`~agentnn.nn_models.architecture.n
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +41,7 @@ from agentnn.training.loop.tensors import sample_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -87,7 +89,9 @@ class ArchitectureOptimizer:
         tags: More tags for them.
         tracking_uri: The store; as the settings say without one.
         settings: All of the settings, instead of ``tracking_uri``.
-        track: Whether there is a run at all.
+        run: An open run to record in, instead of one of its own; it stays open, and gets no params.
+        prefix: How the names of metrics begin.
+        track: Whether anything is recorded.
     """
 
     def __init__(
@@ -102,6 +106,8 @@ class ArchitectureOptimizer:
         tags: Mapping[str, Any] | None = None,
         tracking_uri: str | Path | None = None,
         settings: Settings | None = None,
+        run: ActiveRun | NullRun | None = None,
+        prefix: str = "",
         track: bool = True,
     ) -> None:
         self.start = start
@@ -113,6 +119,7 @@ class ArchitectureOptimizer:
         self._tags = dict(tags or {})
         self._tracking_uri = tracking_uri
         self._settings = settings
+        self._open_run, self._prefix = run, prefix
         self._track = track
 
     @property
@@ -129,6 +136,7 @@ class ArchitectureOptimizer:
         *,
         metrics: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
         on_step: Callable[[ArchitectureStep], None] | None = None,
+        on_network: Callable[[int, Mapping[str, float]], None] | None = None,
     ) -> ArchitectureResult:
         """Train the network and change its architecture, until a budget is spent or nothing is gained.
 
@@ -144,6 +152,8 @@ class ArchitectureOptimizer:
             y_val: What belongs to them.
             metrics: By name, (outputs, targets) of the whole validation part to a number.
             on_step: Called after each change; what it raises goes through.
+            on_network: Called with the number of changes so far, 0 for the first network, and what the training of the
+                network that is gone on with has measured.
 
         Raises:
             UsageError: The data don't fit each other or the network, or a value is not what it has to be.
@@ -165,6 +175,8 @@ class ArchitectureOptimizer:
                     growth = Growth.begin(teaching, self.start, self._make_optimizer)
                     self._log_network(run, growth)
                     checkpoints.write(growth.state(run.uuid, is_finished=False))
+                    if on_network is not None:
+                        on_network(0, growth.first_measures)
 
                 while not (why_over := growth.why_over(proposal := growth.next_proposal())):
                     assert proposal is not None
@@ -174,6 +186,8 @@ class ArchitectureOptimizer:
                     checkpoints.write(growth.state(run.uuid, is_finished=False))
                     if on_step is not None:
                         on_step(step)
+                    if on_network is not None:
+                        on_network(step.number, step.measures)
 
                 checkpoints.write(growth.state(run.uuid, is_finished=True))
                 result = self._result(growth, why_over, None if saved is None else saved["epoch"], run)
@@ -224,6 +238,7 @@ class ArchitectureOptimizer:
             optimizer=growth.trainee.optimizer,
             monitor=self.options.monitor,
             first_value=growth.first_value,
+            first_measures=growth.first_measures,
             value=growth.trainee.value,
             steps=tuple(growth.steps),
             why_over=why_over,
@@ -234,10 +249,12 @@ class ArchitectureOptimizer:
 
     # --- the run
 
-    def _run(self, saved: Mapping[str, Any] | None) -> ActiveRun | NullRun:
+    def _run(self, saved: Mapping[str, Any] | None) -> AbstractContextManager[ActiveRun | NullRun]:
         """A new run, below the one that is open here; or the one that a checkpoint is of, as far as it is there."""
         if not self._track:
             return NullRun()
+        if self._open_run is not None:
+            return nullcontext(self._open_run)
         where: dict[str, Any] = {"settings": self._settings, "tracking_uri": self._tracking_uri}
         where["nested"] = current_run() is not None
         if saved is not None and saved["run"]:
@@ -249,6 +266,8 @@ class ArchitectureOptimizer:
         return start_run(self._run_name, experiment=self.experiment, tags=tags, **where)
 
     def _log_beginning(self, run: ActiveRun | NullRun, teaching: Teaching) -> None:
+        if run is self._open_run:
+            return
         params = {name: value for name, value in self.options.to_dict().items() if name not in _NO_PARAMS}
         run.log_params(
             {
@@ -262,7 +281,7 @@ class ArchitectureOptimizer:
 
     def _log_network(self, run: ActiveRun | NullRun, growth: Growth) -> None:
         value, size = growth.trainee.value, growth.trainee.network.n_parameters
-        run.log_metrics({self.options.monitor: value, "n_parameters": size}, len(growth.steps))
+        run.log_metrics(self._named({self.options.monitor: value, "n_parameters": size}), len(growth.steps))
 
     def _log_step(self, run: ActiveRun | NullRun, step: ArchitectureStep) -> None:
         name = self.options.monitor
@@ -276,15 +295,18 @@ class ArchitectureOptimizer:
             "change_kept": int(step.kept),
             "change_ms": step.change_ms,
         }
-        run.log_metrics(values, step.number)
+        run.log_metrics(self._named(values), step.number)
         run.set_tag(f"architecture.change.{step.number}", str(step))
 
     def _log_end(self, run: ActiveRun | NullRun, result: ArchitectureResult, teaching: Teaching) -> None:
         ends = {"changes": len(result.steps), "changes_kept": len(result.kept)}
         if math.isfinite(result.value):
             ends[f"best_{result.monitor}"] = result.value  # type: ignore[assignment]
-        run.log_metrics(ends)
+        run.log_metrics(self._named(ends))
         run.set_tags({"architecture": str(result.architecture), "architecture.why_over": result.why_over})
         run.log_dict(result.to_dict(), "architecture.json")
         if self.options.log_model:
             run.log_model(result.network, input_example=teaching.validation.inputs[:5].cpu())
+
+    def _named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {f"{self._prefix}{name}": value for name, value in values.items()}

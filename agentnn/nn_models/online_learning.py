@@ -92,7 +92,9 @@ class OnlineLearner:
         name: The run's name.
         experiment: The run's experiment.
         settings: Name the store; as the environment says without them.
-        track: Whether there is a run.
+        run: An open run to record in, instead of one of its own; it stays open, and gets no params.
+        prefix: How the names of metrics and tags begin.
+        track: Whether anything is recorded.
 
     Raises:
         UsageError: The options don't fit the model or the machine.
@@ -111,6 +113,8 @@ class OnlineLearner:
         name: str | None = None,
         experiment: str = EXPERIMENT,
         settings: Settings | None = None,
+        run: ActiveRun | NullRun | None = None,
+        prefix: str = "",
         track: bool = True,
     ) -> None:
         self.model, self.options = model, options or OnlineOptions()
@@ -134,7 +138,7 @@ class OnlineLearner:
         self._buffer = StreamBuffer(self.options.capacity, self.options.put_timeout_s, self.options.when_full)
         self._inputs, self._targets = Rows("x", self._learning.dtype), Rows("y", self._learning.dtype)
         self._state = WholeState(self._learning, self._buffer, self._inputs, self._targets)
-        place = RunPlace(name, experiment, settings) if track else None
+        place = RunPlace(name, experiment, settings, run, prefix) if track else None
         self._record = StreamRecord(self._learning, self._buffer, place, loss=criterion)
         self._updater = Updater(self._learning, self._buffer, self.options, self._after_work)
         self._is_running = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.sdk.experiment_lifecycle import ExperimentLifecycle
+from agentnn.sdk.model_loading import ModelLoading
 from agentnn.sdk.registry_lifecycle import RegistryLifecycle
 from agentnn.sdk.run_files import RunFileAccess
 from agentnn.sdk.run_judgements import RunJudgements
@@ -30,6 +31,7 @@ class ModelManager(
     RunWatching,
     RunLifecycle,
     ExperimentLifecycle,
+    ModelLoading,
     RegistryLifecycle,
     Upkeep,
 ):

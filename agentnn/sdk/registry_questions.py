@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentnn.errors import NotFoundError
 from agentnn.query.selectors import find_model_version, not_found, parse_model_uri
 from agentnn.sdk.store_access import StoreAccess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from agentnn.records import ModelVersion, RegisteredModel
     from agentnn.stores.mlflow_models import ModelCheck
@@ -88,55 +88,6 @@ class RegistryQuestions(StoreAccess):
                 f"the model {name!r} has no version, alias or stage {wanted!r}", hint=f"agentnn model versions {name}"
             )
         return chosen
-
-    def load_model(self, uri: str, *, trust: bool = True) -> Any:
-        """Load a model for prediction.
-
-        Args:
-            uri: ``models:/NAME@ALIAS``, ``models:/NAME/3``, ``NAME``, or ``runs:/RUN_ID/path``.
-            trust: Whether a model may be loaded that runs code which it brings along, as pickled models do. The command
-                line says no unless it is told otherwise.
-
-        Returns:
-            An ``mlflow.pyfunc.PyFuncModel``; its ``predict`` takes a DataFrame or an array.
-
-        Raises:
-            NotFoundError: There is no such model, or its files are gone.
-            UnsafeError: Loading would run code, and ``trust`` is false.
-        """
-        from agentnn.stores.mlflow_models import load_pyfunc, model_folder
-
-        return load_pyfunc(model_folder(self._model_source(uri), self.settings), self.settings, trust=trust)
-
-    def load_module(self, uri: str, *, classes: Iterable[type] = (), trust: bool = False) -> Any:
-        """Load a PyTorch module that ``log_model`` saved, to train it further.
-
-        Args:
-            uri: As for :meth:`load_model`.
-            classes: Classes of your own that the module is made of; those of ``torch.nn`` need not be named.
-            trust: Whether the file may import and call whatever it names, as pickled models do.
-
-        Returns:
-            The ``torch.nn.Module``, on the CPU.
-
-        Raises:
-            NotFoundError: There is no such model, or its files are gone.
-            UnsafeError: The module needs more than torch and ``classes``, and ``trust`` is false.
-            UsageError: The model was not saved by ``log_model``.
-            MissingDependencyError: torch is not installed.
-        """
-        from agentnn.stores.mlflow_models import model_folder, module_files
-        from agentnn.tracking.models.torch_modules import load_module
-
-        files = module_files(model_folder(self._model_source(uri), self.settings))
-        return load_module(files, classes=classes, trust=trust)
-
-    def load_model_from_registry(self, name: str, stage: str | int, *, trust: bool = True) -> Any:
-        """Load a registered model by a stage, an alias or a version number; see :meth:`load_model`."""
-        source = self.get_model_version(name, stage).source or ""
-        from agentnn.stores.mlflow_models import load_pyfunc, model_folder
-
-        return load_pyfunc(model_folder(source, self.settings), self.settings, trust=trust)
 
     def check_model(self, uri: str, *, trust: bool = False) -> ModelCheck:
         """Prove that a model loads: flavors, signature, size, and its prediction for its own input example."""

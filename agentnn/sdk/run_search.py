@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agentnn.extras import require
 from agentnn.sdk.run_training import RunTraining
-from agentnn.sdk.training_inputs import checked_config, data_for, organizer_for
+from agentnn.sdk.training_inputs import checked_config, inputs_for, organizer_for
 
 if TYPE_CHECKING:
     from agentnn.config.overrides import Overrides
     from agentnn.config.schema import Config
     from agentnn.sdk.run_training import ConfigSource
+    from agentnn.sdk.training_inputs import TrainingInputs
     from agentnn.tracking.active_run import ActiveRun
     from agentnn.training.data.datasets import Dataset
+    from agentnn.training.hpo.judged_objective import JudgedObjective
     from agentnn.training.hpo.request import StudyEvents
     from agentnn.training.hpo.results import StudyResult
 
@@ -81,9 +83,11 @@ class RunSearch(RunTraining):
 
         check_objectives(checked)
         manager = self._for(checked)
-        return manager._search(checked, data_for(checked), resume=resume, events=events)
+        return manager._search(checked, inputs_for(checked), resume=resume, events=events)
 
-    def _search(self, config: Config, dataset: Dataset, *, resume: bool, events: StudyEvents | None) -> StudyResult:
+    def _search(
+        self, config: Config, inputs: TrainingInputs, *, resume: bool, events: StudyEvents | None
+    ) -> StudyResult:
         from agentnn.sdk.enhanced_logging import EnhancedMLflowLogger
         from agentnn.training.hpo.engines.engine_maker import EngineMaker
         from agentnn.training.hpo.judged_objective import JudgedObjective
@@ -91,10 +95,12 @@ class RunSearch(RunTraining):
         from agentnn.training.hpo.study import search
         from agentnn.training.training_run import tags_of
 
-        known = {key: one for key, one in tags_of(config, dataset).items() if key not in config.experiment.tags}
+        derived = tags_of(config, inputs.dataset)
+        known = {key: one for key, one in derived.items() if key not in config.experiment.tags}
         organizer = organizer_for(config, self.settings, known)
         logger = EnhancedMLflowLogger()
-        maker = EngineMaker.of(config, JudgedObjective(dataset, logger), organizer)
+        objective = JudgedObjective(inputs.source, logger, inputs.procedure)
+        maker = EngineMaker.of(config, objective, organizer)
         result = search(
             StudyRequest(
                 config=config,
@@ -102,8 +108,8 @@ class RunSearch(RunTraining):
                 make_engine=maker.make,
                 is_remote=maker.is_remote,
                 resume=resume,
-                begin=partial(_begin, config, dataset, logger),
-                conclude=partial(_conclude, maker.config, dataset),
+                begin=partial(_begin, config, inputs.dataset, logger),
+                conclude=partial(_conclude, maker.config, objective),
                 events=events,
             )
         )
@@ -120,8 +126,8 @@ def _begin(config: Config, dataset: Dataset, logger: Any, run: ActiveRun) -> Non
         logger.log_environment_details()
 
 
-def _conclude(config: Config, dataset: Dataset, run: ActiveRun, result: StudyResult) -> StudyResult:
+def _conclude(config: Config, objective: JudgedObjective, run: ActiveRun, result: StudyResult) -> StudyResult:
     from agentnn.training.hpo.study_files import record_study
     from agentnn.training.hpo.verdict import judge_best
 
-    return judge_best(config, dataset, run, record_study(config, run, result))
+    return judge_best(config, objective, run, record_study(config, run, result))

@@ -12,7 +12,7 @@ from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnav
 from agentnn.sdk.configurations_of_runs import check_data_are_the_same, check_is_the_same, configuration_of
 from agentnn.sdk.registry_lifecycle import RegistryLifecycle
 from agentnn.sdk.run_files import RunFileAccess
-from agentnn.sdk.training_inputs import checked_config, data_for, organizer_for
+from agentnn.sdk.training_inputs import checked_config, inputs_for, organizer_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agentnn.records import Run
     from agentnn.sdk.config_manager import ConfigurationManager
     from agentnn.sdk.experiment_organizer import ExperimentOrganizer
+    from agentnn.sdk.training_inputs import TrainingInputs
     from agentnn.tracking.active_run import ActiveRun
     from agentnn.training.data.datasets import Dataset
     from agentnn.training.training_run import TrainingResult
@@ -47,7 +48,7 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
         tags: Mapping[str, Any] | None = None,
         on_start: OnStart | None = None,
     ) -> TrainingResult:
-        """Train as a configuration says, and record it.
+        """Train as a configuration says, by the trainer that it names or the plain loop, and record it.
 
         The run gets the configuration, the environment, what the data are like, the values of every epoch, the errors
         of the test part and a backtest on it, and the network, which loads without running code. A store that can't be
@@ -80,12 +81,13 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
             raise UsageError("there is no configuration to train from", hint="name a YAML file")
         checked = checked_config(config, overrides)
         manager = self._for(checked)
-        dataset = data_for(checked)
+        inputs = inputs_for(checked)
         from agentnn.training.training_run import tags_of
 
-        known = {key: one for key, one in tags_of(checked, dataset).items() if key not in checked.experiment.tags}
+        derived = tags_of(checked, inputs.dataset)
+        known = {key: one for key, one in derived.items() if key not in checked.experiment.tags}
         organizer = organizer_for(checked, manager.settings, {**known, **(tags or {})})
-        return manager._train_in(organizer.start_run(run_name), checked, dataset, organizer, on_start)
+        return manager._train_in(organizer.start_run(run_name), checked, inputs, organizer, on_start)
 
     def _resume(
         self, selector: str, config: ConfigSource | None, overrides: Overrides | None, on_start: OnStart | None
@@ -106,14 +108,14 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
         store = StoreFolder.of(with_absolute_uris(self.settings))
         uuid = found.tags.get(UUID_TAG, "") if found else selector
         folder = folder_to_resume(checked, store, uuid, found.name if found else selector)
-        dataset = data_for(checked)
+        inputs = inputs_for(checked)
         if found is not None:
-            check_data_are_the_same(dataset.digest, found)
+            check_data_are_the_same(inputs.dataset.digest, found)
         run = start_run(
             run_id=found.run_id if found else selector, settings=self.settings, strict=checked.tracking.strict
         )
         organizer = organizer_for(checked, self.settings, {})
-        return self._train_in(run, checked, dataset, organizer, on_start, folder=folder)
+        return self._train_in(run, checked, inputs, organizer, on_start, folder=folder)
 
     def _run_to_resume(self, selector: str, *, may_be_away: bool) -> Run | None:
         """The run; ``None`` where the store can't be asked and the selector is enough by itself."""
@@ -134,7 +136,7 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
         self,
         run: ActiveRun,
         config: Config,
-        dataset: Dataset,
+        inputs: TrainingInputs,
         organizer: ExperimentOrganizer,
         on_start: OnStart | None,
         *,
@@ -151,13 +153,14 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
             if kept is not None:
                 run.set_tag(CHECKPOINTS_TAG, str(kept))
             if on_start is not None:
-                on_start(run.name, dataset)
+                on_start(run.name, inputs.dataset)
             result = train_once(
                 config,
-                dataset,
+                inputs.dataset,
                 organizer,
                 EnhancedMLflowLogger(),
                 run=run,
+                procedure=inputs.procedure,
                 checkpoint_dir=kept,
                 resume=folder is not None,
                 logged_epochs=self._logged_epochs(run) if folder is not None else 0,
@@ -180,7 +183,8 @@ class RunTraining(RunFileAccess, RegistryLifecycle):
                 return f"{version.name}/{version.version}"
             except (StoreUnavailable, NotFoundError) as error:  # what waits on this machine is delivered later
                 why = error.message
-        warn(f"the network is not registered as {name!r}: {why}; agentnn model register {name} {run_id or 'RUN'}")
+        how = f"agentnn model register {run_id or 'RUN'} --name {name}"
+        warn(f"the network is not registered as {name!r}: {why}; {how}")
         return None
 
     def _logged_epochs(self, run: ActiveRun) -> int:

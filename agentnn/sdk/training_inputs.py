@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from agentnn.errors import ConfigError, UsageError
 from agentnn.extras import require
@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from agentnn.sdk.experiment_organizer import ExperimentOrganizer
     from agentnn.settings import Settings
     from agentnn.training.data.datasets import Dataset
+    from agentnn.training.procedures import Procedure
+
+
+class TrainingInputs(NamedTuple):
+    """What is trained, and by what.
+
+    Attributes:
+        procedure: The plain loop, or that of the configuration's trainer.
+        source: The data as they were read.
+        dataset: The data as the procedure needs them.
+    """
+
+    procedure: Procedure
+    source: Dataset
+    dataset: Dataset
 
 
 def checked_config(config: Any, overrides: Overrides | None) -> Config:
@@ -44,12 +59,15 @@ def organizer_for(config: Config, settings: Settings, tags: Mapping[str, Any]) -
     return ExperimentOrganizer(cast("Mapping[str, Any]", config), tags=tags, settings=settings)
 
 
-def data_for(config: Config) -> Dataset:
-    """The data, once it is sure that the configuration fits them."""
+def inputs_for(config: Config) -> TrainingInputs:
+    """The procedure and the data, once it is sure that the configuration fits them."""
     require("torch", extra="train")
+    from agentnn.nn_models.procedures import procedure_of
     from agentnn.training.data.datasets import load_dataset
     from agentnn.training.training_run import check_fit
 
-    dataset = load_dataset(config.data, config.model.output_dim, config.training.loss)
-    check_fit(config, dataset)
-    return dataset
+    procedure = procedure_of(config)
+    source = load_dataset(config.data, config.model.output_dim, config.training.loss)
+    dataset = procedure.prepare(config, source)
+    check_fit(config, dataset, procedure)
+    return TrainingInputs(procedure, source, dataset)

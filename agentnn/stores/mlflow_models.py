@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
 
 _TORCH_LOADER = "agentnn.tracking.models.torch_modules"
-_OWN_LOADERS = ("agentnn.training.networks", _TORCH_LOADER)
+_OWN_LOADERS = (
+    "agentnn.training.networks",
+    "agentnn.nn_models.architecture.files",
+    "agentnn.nn_models.multi_task.files",
+    _TORCH_LOADER,
+)
 """Loaders that run no code from the model's folder; that of PyTorch modules may be told to, by its ``trust``."""
 
 
@@ -216,6 +221,16 @@ def _foreign_code(failure: str, *, of_mlflow: bool = True) -> Iterator[None]:
         if not of_mlflow and type(error).__module__.startswith("mlflow."):
             raise
         raise CorruptDataError(f"{failure}: {type(error).__name__}: {error}") from error
+
+
+def flavors_of(folder: Path) -> tuple[str, ...]:
+    """MLflow's names for the ways to load the model in a folder.
+
+    Raises:
+        CorruptDataError: It does not say so.
+    """
+    flavors = _description(folder).get("flavors")
+    return tuple(sorted(map(str, flavors))) if isinstance(flavors, dict) else ()
 
 
 def _description(folder: Path) -> Mapping[str, Any]:

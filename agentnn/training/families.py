@@ -1,7 +1,7 @@
 """The bodies of the networks, each small enough to read: (batch, window, features) -> (batch, width).
 
-A body sees a window of days, oldest first, and gives what its last layer holds at the latest day. It has an attribute
-``width``; the names of its weights are part of the file format.
+A body sees a window of days, oldest first, and gives what its last layer holds at the latest day; ``states`` gives
+what it holds at every day. It has an attribute ``width``; the names of its weights are part of the file format.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class Perceptron(nn.Sequential):
         super().__init__(*layers)
         self.width = before
 
+    def states(self, inputs: Tensor) -> Tensor:
+        """One state for the whole window: from (batch, window, features) to (batch, 1, width)."""
+        state: Tensor = self(inputs)
+        return state.unsqueeze(1)
+
 
 class RecurrentBody(nn.Module):
     """An LSTM or a GRU over the days; gives the last layer's state at the latest day.
@@ -73,6 +78,11 @@ class RecurrentBody(nn.Module):
             forwards, backwards = states.unflatten(-1, (2, -1)).unbind(-2)
             last = torch.cat([forwards[:, -1], backwards[:, 0]], dim=-1)
         dropped: Tensor = self.dropout(last)
+        return dropped
+
+    def states(self, inputs: Tensor) -> Tensor:
+        """The state of each day: from (batch, window, features) to (batch, window, width)."""
+        dropped: Tensor = self.dropout(self.layers(inputs)[0])
         return dropped
 
 
@@ -131,6 +141,11 @@ class TemporalConvolutions(nn.Module):
         last: Tensor = self.blocks(inputs.transpose(1, 2))[:, :, -1]
         return last
 
+    def states(self, inputs: Tensor) -> Tensor:
+        """The state of each day: from (batch, window, features) to (batch, window, width)."""
+        days: Tensor = self.blocks(inputs.transpose(1, 2))
+        return days.transpose(1, 2)
+
 
 class AttentionBlock(nn.Module):
     """Causal self-attention, then a perceptron for each day; both add to what comes in."""
@@ -183,6 +198,12 @@ class Transformer(nn.Module):
         days = self.dropout(self.embedding(inputs) + self.positions)
         last: Tensor = self.norm(self.blocks(days)[:, -1])
         return last
+
+    def states(self, inputs: Tensor) -> Tensor:
+        """The state of each day: from (batch, window, features) to (batch, window, width)."""
+        days = self.dropout(self.embedding(inputs) + self.positions)
+        states: Tensor = self.norm(self.blocks(days))
+        return states
 
 
 def sinusoids(n_positions: int, width: int) -> Tensor:

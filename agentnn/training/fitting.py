@@ -41,6 +41,7 @@ class Fitted:
         loss: The name of the loss it was trained by.
         outputs: By part, ``validation`` or ``test``, what was predicted while it still learnt, shape (n, outputs); the
             model is asked about all other parts.
+        facts: What a person is told of how it went, by name.
     """
 
     model: nn.Module
@@ -48,6 +49,7 @@ class Fitted:
     device: torch.device
     loss: str
     outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def fit(
@@ -128,7 +130,7 @@ def fit(
             logger,
             options=options,
             scheduler=build_schedule(training, optimizer, steps_per_epoch),
-            metrics=_METRICS.get(chosen, {}),
+            metrics=epoch_metrics(chosen),
             on_epoch=on_epoch,
         )
     return Fitted(model.eval(), history, device, chosen)
@@ -176,10 +178,10 @@ def _targets(targets: Any, name: str, loss: str, output_dim: int) -> Any:
     if predicts_by(loss) == "value":
         return targets
     array = _array(targets, name)
-    if loss == "bce":
+    if predicts_by(loss) == "probability":
         if np.isfinite(array).all() and not ((array >= 0) & (array <= 1)).all():
             raise UsageError(
-                f"{name} holds values outside of 0 to 1, which the loss bce needs", hint="training.loss: mse"
+                f"{name} holds values outside of 0 to 1, which the loss {loss} needs", hint="training.loss: mse"
             )
         return array.astype(np.float32)
     classes = array.reshape(len(array)) if array.shape[1:] == (1,) else array
@@ -200,7 +202,11 @@ def _accuracy_of_classes(outputs: Tensor, targets: Tensor) -> float:
 
 
 _METRICS: dict[str, dict[str, Callable[[Tensor, Tensor], float]]] = {
-    "bce": {"val_accuracy": _accuracy_of_probability},
-    "cross_entropy": {"val_accuracy": _accuracy_of_classes},
+    "probability": {"val_accuracy": _accuracy_of_probability},
+    "classes": {"val_accuracy": _accuracy_of_classes},
 }
-"""What every epoch is also measured by, where the targets are classes."""
+
+
+def epoch_metrics(loss: str) -> dict[str, Callable[[Tensor, Tensor], float]]:
+    """What every epoch is also measured by, where the targets are classes: (outputs, targets) to a number, by name."""
+    return _METRICS.get(predicts_by(loss), {})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from agentnn.config.schema import Config
     from agentnn.training.data.datasets import Dataset, Part
+    from agentnn.training.fitting import Fitted
 
 PartName = Literal["train", "validation", "test"]
 
@@ -92,6 +93,11 @@ def judge(
     errors = {"loss": _loss(criterion, outputs, samples), **_errors(predictions, point, samples, dataset.loss)}
     is_traded = not why_not_traded(dataset, config.backtest)
     return Judged(errors, predictions, point, trade(point, dataset, samples, config.backtest) if is_traded else None)
+
+
+def judge_fitted(fitted: Fitted, dataset: Dataset, part: PartName, config: Config) -> Judged:
+    """The same by what a training gave: what it predicted while it still learnt counts, where there is that."""
+    return judge(fitted.model, dataset, part, config, outputs=fitted.outputs.get(part))
 
 
 def criterion_of(dataset: Dataset, config: Config) -> nn.Module:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from agentnn.errors import ConfigError, CorruptDataError, NotFoundError, UnsafeError, UsageError
 from agentnn.training.families import ACTIVATIONS, FAMILIES
+from agentnn.training.hierarchy import Fusion, HierarchicalBody, InputConfig, check_inputs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -51,6 +52,9 @@ class NetworkConfig:
         bidirectional: Whether an lstm or a gru also reads the window backwards.
         predicts: What :meth:`Network.predict` makes of an output: ``value`` takes it as it is, ``probability`` as
             log-odds, ``classes`` as the logits of exclusive classes.
+        inputs: Several inputs side by side in the features, each with an encoder of its own; see
+            :mod:`agentnn.training.hierarchy`. Without any there is one.
+        fusion: How several inputs are put together: ``gated`` or ``concat``.
 
     Raises:
         ConfigError: A value is of the wrong type or out of range.
@@ -67,6 +71,8 @@ class NetworkConfig:
     kernel_size: int = 3
     bidirectional: bool = False
     predicts: Predicts = "value"
+    inputs: tuple[InputConfig, ...] = ()
+    fusion: Fusion = "gated"
 
     def __post_init__(self) -> None:
         for name, choices in (("family", FAMILIES), ("activation", ACTIVATIONS), ("predicts", get_args(Predicts))):
@@ -84,6 +90,12 @@ class NetworkConfig:
         if type(self.bidirectional) is not bool:
             raise ConfigError(f"bidirectional must be true or false, not {self.bidirectional!r}")
         self._check_widths()
+        if not isinstance(self.inputs, (tuple, list)):
+            raise ConfigError(f"inputs must be a list, not {self.inputs!r}")
+        inputs = tuple(one if isinstance(one, InputConfig) else InputConfig.from_dict(one) for one in self.inputs)
+        object.__setattr__(self, "inputs", inputs)
+        if inputs:
+            check_inputs(inputs, self.n_features, self.fusion)
 
     def _check_widths(self) -> None:
         widths = self.hidden_layers
@@ -133,13 +145,27 @@ class NetworkConfig:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {**asdict(self), "hidden_layers": list(self.hidden_layers)}
+        """The JSON form; what several inputs need is in it where there are any."""
+        values = {**asdict(self), "hidden_layers": list(self.hidden_layers)}
+        if not self.inputs:
+            return {name: value for name, value in values.items() if name not in ("inputs", "fusion")}
+        inputs = [{**asdict(one), "hidden_layers": list(one.hidden_layers)} for one in self.inputs]
+        return {**values, "inputs": inputs}
 
 
 def _check_whole(name: str, value: object, least: int) -> None:
     if type(value) is not int or value < least:
         raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def meant(outputs: Tensor, predicts: Predicts) -> NDArray[np.float32]:
+    """What outputs on the CPU, shape (n, outputs), say of each sample; a single one without its axis."""
+    if predicts == "probability":
+        outputs = torch.sigmoid(outputs)
+    elif predicts == "classes":
+        outputs = torch.softmax(outputs, dim=-1)
+    result: NDArray[np.float32] = (outputs.squeeze(-1) if outputs.shape[-1] == 1 else outputs).numpy()
+    return result
 
 
 class Network(nn.Module):
@@ -155,6 +181,8 @@ class Network(nn.Module):
 
     feature_mean: Tensor
     feature_scale: Tensor
+    LOADER = "agentnn.training.networks"
+    """The module that reads the files of one."""
 
     def __init__(self, config: NetworkConfig, standardisation: Standardisation | None = None) -> None:
         super().__init__()
@@ -165,7 +193,7 @@ class Network(nn.Module):
             raise ConfigError(f"a standardisation of {mean.shape} does not fit {config.n_features} features")
         self.register_buffer("feature_mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("feature_scale", torch.tensor(scale, dtype=torch.float32))
-        body = FAMILIES[config.family](config)
+        body = HierarchicalBody(config) if config.inputs else FAMILIES[config.family](config)
         self.body = body
         self.head = nn.Linear(body.width, config.output_dim)
 
@@ -198,13 +226,11 @@ class Network(nn.Module):
         Raises:
             UsageError: The shape does not fit.
         """
-        outputs = self._outputs(inputs)
-        if self.config.predicts == "probability":
-            outputs = torch.sigmoid(outputs)
-        elif self.config.predicts == "classes":
-            outputs = torch.softmax(outputs, dim=-1)
-        result: NDArray[np.float32] = (outputs.squeeze(-1) if self.config.output_dim == 1 else outputs).numpy()
-        return result
+        return meant(self._outputs(inputs), self.config.predicts)
+
+    def save(self, directory: Path) -> None:
+        """Write it into a directory; see :func:`save_network`."""
+        save_network(directory, self)
 
     def probabilities(self, inputs: ArrayLike) -> NDArray[np.float32]:
         """The outputs as log-odds made probabilities, whatever ``NetworkConfig.predicts`` says; see :meth:`predict`.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentnn.config.schema import Config
-    from agentnn.tracking.active_run import ActiveRun
+    from agentnn.tracking.active_run import ActiveRun, NullRun
     from agentnn.training.data.datasets import Dataset
     from agentnn.training.fitting import Fitted
     from agentnn.training.recording import RunLogger
@@ -47,8 +47,8 @@ class Procedure(Protocol):
         self,
         config: Config,
         dataset: Dataset,
-        run: ActiveRun,
-        logger: RunLogger,
+        run: ActiveRun | NullRun,
+        logger: RunLogger | None,
         *,
         on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
         checkpoint_dir: Path | None = None,
@@ -59,10 +59,12 @@ class Procedure(Protocol):
         Args:
             config: The whole configuration.
             dataset: What :meth:`prepare` gave.
-            run: The open run, for what the procedure itself has to record; it is not ended here.
-            logger: Takes the values of each epoch.
+            run: The open run, for what the procedure itself has to record; it is not ended here. One that takes every
+                call and does nothing where nothing is recorded.
+            logger: Takes the values of each epoch, where they are kept.
             on_epoch: Called after every epoch; what it raises goes through.
-            checkpoint_dir: Where checkpoints are kept; as ``training.checkpoint_dir`` says without it.
+            checkpoint_dir: Where checkpoints are kept; without it, as ``training.checkpoint_dir`` and
+                ``training.checkpoints`` say.
             resume: Whether to go on from the last checkpoint there.
 
         Raises:
@@ -86,7 +88,9 @@ class PlainTraining:
             weights = Network(shape, dataset.standardisation).parameters()
         build_schedule(config.training, build_optimizer(config.training, weights), steps_per_epoch=1)
 
-    def fit(self, config: Config, dataset: Dataset, run: ActiveRun, logger: RunLogger, **how: Any) -> Fitted:
+    def fit(
+        self, config: Config, dataset: Dataset, run: ActiveRun | NullRun, logger: RunLogger | None, **how: Any
+    ) -> Fitted:
         """See :class:`Procedure`."""
         train, validation = dataset.train, dataset.validation
         return fit(

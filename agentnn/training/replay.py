@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 REPLAY_TAG = "agentnn.replay_of"
 """Holds the id of the run that this one repeats."""
 
-_MEASURED = ("system/", "epoch_seconds")
-"""How the names begin of metrics that measure the machine and not the training."""
+_OF_THE_SYSTEM = "system/"
+_MEASURED = ("epoch_seconds", "samples_per_second", "change_ms", "longest_put_wait_s")
+"""How the names end of metrics that measure the machine and not the training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,11 @@ def compared_metrics(original: Histories, replayed: Histories, wanted: Collectio
         raise UsageError(
             f"neither run has the metric {missing[0]!r}", hint=f"did you mean {', '.join(near)}?" if near else ""
         )
-    return tuple(wanted) if wanted else tuple(name for name in known if not name.startswith(_MEASURED))
+    return tuple(wanted) if wanted else tuple(name for name in known if not _is_measured(name))
+
+
+def _is_measured(name: str) -> bool:
+    return name.startswith(_OF_THE_SYSTEM) or name.endswith(_MEASURED)
 
 
 def differing_metrics(

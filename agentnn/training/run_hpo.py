@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentnn.config.study import with_study_options
+from agentnn.errors import ConfigError
 from agentnn.training.hpo.engines.engine_maker import EngineMaker
 from agentnn.training.hpo.request import StudyEvents, StudyRequest
 from agentnn.training.hpo.study import search
@@ -75,7 +76,7 @@ def run_hpo_study(
         All trials of the study, and the best one.
 
     Raises:
-        ConfigError: The configuration is wrong, or has no search.
+        ConfigError: The configuration is wrong, has no search, or names a trainer, and there is no ``objective``.
         ConflictError: There is an unfinished study of this name, and ``resume`` was not asked for; or it searches
             something else.
         TrainingError: No trial came to a value.
@@ -83,6 +84,11 @@ def run_hpo_study(
         MissingDependencyError: Optuna is not installed.
     """
     checked = with_study_options(config, num_trials=trials, workers=workers, engine=engine, address=address)
+    if objective is None and checked.trainer is not None:
+        raise ConfigError(
+            f"arrays are trained by the plain loop, and the configuration says trainer: {checked.trainer}",
+            hint="ModelManager().run_study(config), or an objective of your own",
+        )
     if objective is None:
         from agentnn.training.hpo.fitted_objective import FittedObjective  # brings torch, which others need not have
 

@@ -65,7 +65,7 @@ def why_not_traded(dataset: Dataset, rule: BacktestSection) -> str:
         return f"what is predicted is a column; backtest.params.{TRADE_TARGET}: true trades it like a return"
     if dataset.test.next_returns is None:
         raise ConfigError("a backtest needs prices", hint="name the column of closes: data.columns: {close: …}")
-    if dataset.task == "classification" and dataset.loss != "bce":
+    if dataset.task == "classification" and dataset.loss == "cross_entropy":
         raise ConfigError("of several classes none says which position to take", hint="backtest.enabled: false")
     _check_rule(rule, is_probability=_is_probability(dataset))
     return ""

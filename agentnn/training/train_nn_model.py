@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from agentnn.errors import TrainingError, UsageError
 from agentnn.training.loop.checkpoints import Checkpoints
-from agentnn.training.loop.devices import choose_device, device_of, reproducible
+from agentnn.training.loop.compiling import compiled
+from agentnn.training.loop.devices import autocasting, choose_device, device_of, reproducible
 from agentnn.training.loop.history import OWN_METRICS, History
 from agentnn.training.loop.optimisation import Schedule
 from agentnn.training.loop.options import TrainingOptions
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from torch.optim import Optimizer
 
+    from agentnn.training.loop.averaging import Averaging
     from agentnn.training.recording import RunLogger
 
 __all__ = ["History", "TrainingOptions", "train_model"]
@@ -45,6 +47,7 @@ def train_model(
     options: TrainingOptions | None = None,
     scheduler: Any = None,
     metrics: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
+    make_averaging: Callable[[nn.Module], Averaging] | None = None,
     on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> History:
     """Train a model, epoch by epoch.
@@ -59,7 +62,8 @@ def train_model(
         X_val: Inputs that are only looked at.
         y_val: What belongs to them.
         optimizer: Of the model's weights.
-        criterion: (outputs, targets) to the mean loss of a batch.
+        criterion: (outputs, targets) to the mean loss of a batch; a module is in training mode with the model, and in
+            evaluation mode with it.
         epochs: Passes over the training part, at most.
         logger: Gets the values of each epoch, with the epoch as the step, from 1: ``train_loss`` (the mean over the
             samples as they were met, with dropout), ``val_loss``, ``learning_rate`` (of the last step),
@@ -67,6 +71,9 @@ def train_model(
         options: How to train; by the defaults without them.
         scheduler: One of torch's, or what :func:`~agentnn.training.loop.optimisation.build_schedule` gives.
         metrics: By name, (outputs, targets) of the whole validation part to a number.
+        make_averaging: Makes an average of the model's weights, such as
+            :class:`~agentnn.training.loop.averaging.ExponentialAverage`. It is then the average that is judged after
+            each epoch and whose best weights are kept; the model has an average's weights in the end.
         on_epoch: Called after each epoch with its number and values; what it raises goes through.
 
     Returns:
@@ -78,7 +85,7 @@ def train_model(
         TrainingError: The loss is no longer finite. The last checkpoint is one from before that.
     """
     options, metrics = options or TrainingOptions(), metrics or {}
-    _check_request(epochs, options, metrics, criterion)
+    check_request(epochs, options, metrics, criterion)
     device = device_of(model) if options.device is None else choose_device(options.device)
     model.to(device)
     if isinstance(criterion, nn.Module):
@@ -89,14 +96,18 @@ def train_model(
     n_samples, samples_a_step = len(train.inputs), options.batch_size * options.accumulate_steps
 
     schedule = Schedule.of(scheduler)
-    stepper = Stepper(model, optimizer, criterion, options, device)
-    resumable = Resumable(model, optimizer, schedule, stepper.scaler, device, _settings(options, optimizer, n_samples))
+    autocast = autocasting(device, options.precision)
+    forward = compiled(model, train.inputs[: options.batch_size].to(device), autocast) if options.compile else None
+    stepper = Stepper(model, optimizer, criterion, options, device, forward)
+    averaging = make_averaging(model) if make_averaging is not None else None
+    settings = settings_of(options, optimizer, n_samples, averaging)
+    resumable = Resumable(model, optimizer, schedule, stepper.scaler, device, settings, averaging)
     history = History({name: [] for name in (*OWN_METRICS, *metrics)})
     best_weights: dict[str, Any] | None = None
 
     with (
         reproducible(device, seed=options.seed, deterministic=options.deterministic, num_threads=options.num_threads),
-        _same_mode_afterwards(model),
+        same_mode_afterwards(model, criterion),
         Checkpoints(options.checkpoint_dir, options.checkpoint_every_s) as checkpoints,
         progress_bar(epochs, is_wanted=options.progress) as show,
     ):
@@ -104,11 +115,11 @@ def train_model(
         if saved is not None:
             best_weights = resumable.restore(saved, history)
 
-        while not _is_over(history, epochs, options):
+        while not is_over(history, epochs, options):
             epoch, began = history.epochs + 1, time.perf_counter()
 
             # Learn from every sample once.
-            model.train()
+            stepper.learns(is_learning=True)
             train_loss, done = torch.zeros((), device=device), 0
             order = torch.randperm(n_samples) if options.shuffle else torch.arange(n_samples)
             for rows in torch.split(order.to(train.inputs.device), samples_a_step):
@@ -117,28 +128,34 @@ def train_model(
                 learning_rate = optimizer.param_groups[0]["lr"]
                 if has_stepped:
                     schedule.after_step()
+                    if averaging is not None:
+                        averaging.after_step()
                 done += len(rows)
                 show(epoch - 1 + done / n_samples, history)
 
             # See what it came to.
+            judged = model
+            if averaging is not None:
+                averaging.after_epoch(stepper.batches(train))
+                judged = averaging.judged()
             values = {
                 "train_loss": train_loss.item(),
-                **stepper.evaluate(validation, metrics),
+                **stepper.evaluate(validation, metrics, judged),
                 "learning_rate": float(learning_rate),
                 "epoch_seconds": time.perf_counter() - began,
             }
             for name in ("train_loss", "val_loss"):
                 if not math.isfinite(values[name]):
-                    raise _not_finite(name, epoch, options, checkpoints)
+                    raise loss_not_finite(name, epoch, options, checkpoints)
             history.add(values)
             schedule.after_epoch(values[options.monitor])
-            if _is_better(values[options.monitor], history, options):
+            if is_better(values[options.monitor], history, options):
                 history.best_epoch, history.best_value = epoch, values[options.monitor]
                 if options.restore_best or checkpoints.are_kept:
-                    best_weights = copied_weights(model)
+                    best_weights = copied_weights(judged)
 
             # Tell, and keep.
-            if logger is not None and (epoch % options.log_every == 0 or _is_over(history, epochs, options)):
+            if logger is not None and (epoch % options.log_every == 0 or is_over(history, epochs, options)):
                 logger.log_metrics(values, epoch)
             if on_epoch is not None:
                 on_epoch(epoch, values)
@@ -149,13 +166,20 @@ def train_model(
             checkpoints.write(resumable.state(history, best_weights, is_finished=True))
         if options.restore_best and best_weights is not None:
             model.load_state_dict(best_weights)
+        elif averaging is not None:
+            model.load_state_dict(copied_weights(averaging.judged()))
     history.stopped_early = history.epochs < epochs
     return history
 
 
-def _check_request(
+def check_request(
     epochs: int, options: TrainingOptions, metrics: Mapping[str, object], criterion: Callable[..., Tensor]
 ) -> None:
+    """See whether a training can be had as it is asked for.
+
+    Raises:
+        UsageError: It can't.
+    """
     if type(epochs) is not int or epochs < 0:
         raise UsageError(f"epochs must be a whole number of at least 0, not {epochs!r}")
     taken = [name for name in metrics if name in OWN_METRICS]
@@ -168,24 +192,29 @@ def _check_request(
         raise UsageError("the criterion does not give the mean over the samples", hint="reduction='mean'")
 
 
-def _settings(options: TrainingOptions, optimizer: Optimizer, n_samples: int) -> dict[str, Any]:
+def settings_of(
+    options: TrainingOptions, optimizer: Optimizer, n_samples: int, averaging: Averaging | None
+) -> dict[str, Any]:
     """What must not change between a checkpoint and its resumption."""
     names = ("batch_size", "shuffle", "accumulate_steps", "clip_norm", "precision", "seed", "monitor", "monitor_mode")
-    group = optimizer.param_groups[0]
+    groups = [(float(one.get("initial_lr", one["lr"])), one.get("weight_decay")) for one in optimizer.param_groups]
     return {
         **{name: getattr(options, name) for name in names},
         "optimizer": type(optimizer).__name__,
-        "learning_rate": float(group.get("initial_lr", group["lr"])),  # a checkpoint's own would win, silently
+        "learning_rate": groups[0][0],  # a checkpoint's own would win, silently
+        "groups of parameters": str(groups) if len(groups) > 1 else None,
         "number of samples": n_samples,
+        "average of the weights": None if averaging is None else averaging.settings(),
     }
 
 
-def _is_over(history: History, epochs: int, options: TrainingOptions) -> bool:
+def is_over(history: History, epochs: int, options: TrainingOptions) -> bool:
+    """Whether all epochs are trained, or patience has run out."""
     is_out_of_patience = options.patience is not None and history.epochs - history.best_epoch >= options.patience
     return is_out_of_patience or history.epochs >= epochs
 
 
-def _is_better(value: float, history: History, options: TrainingOptions) -> bool:
+def is_better(value: float, history: History, options: TrainingOptions) -> bool:
     """Whether an epoch is the best one so far; one without a finite value is not."""
     if not math.isfinite(value):
         return False
@@ -193,7 +222,8 @@ def _is_better(value: float, history: History, options: TrainingOptions) -> bool
     return history.best_epoch == 0 or gain > options.min_delta
 
 
-def _not_finite(name: str, epoch: int, options: TrainingOptions, checkpoints: Checkpoints) -> TrainingError:
+def loss_not_finite(name: str, epoch: int, options: TrainingOptions, checkpoints: Checkpoints) -> TrainingError:
+    """What is raised then, with what may help."""
     advice = ["try a lower learning rate", "or clip_norm=1.0" if options.clip_norm is None else "or a lower clip_norm"]
     if options.precision == "float16":
         advice.append("or precision: bfloat16")
@@ -203,8 +233,10 @@ def _not_finite(name: str, epoch: int, options: TrainingOptions, checkpoints: Ch
 
 
 @contextmanager
-def _same_mode_afterwards(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
+def same_mode_afterwards(*parts: object) -> Iterator[None]:
+    """Leave modules in training or evaluation mode, each as it was."""
+    trees = [one for one in parts if isinstance(one, nn.Module)]
+    modes = [(module, module.training) for tree in trees for module in tree.modules()]
     try:
         yield
     finally:

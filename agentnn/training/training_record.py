@@ -12,14 +12,11 @@ from agentnn.tracking.backtests.backtest_results import CONVENTIONS_TAG, log_bac
 from agentnn.tracking.capture.guard import optional
 from agentnn.training.judging import criterion_of
 from agentnn.training.loop.tensors import matched
-from agentnn.training.network_files import save_for_mlflow
-from agentnn.training.networks import Network
+from agentnn.training.network_files import log_network
 from agentnn.training.trading import conventions, trades_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from torch import nn
 
     from agentnn.config.schema import Config
     from agentnn.tracking.active_run import ActiveRun
@@ -78,7 +75,7 @@ class TrainingRecord:
         self.logger.log_training_history(fitted.history)
         self._importance(fitted)
         if self.config.tracking.log_model:
-            self._model(fitted.model, inputs.copy())
+            log_network(self.run, fitted.model, inputs.copy())
         if test is None:
             return {}
         logged = self._predictions(test)
@@ -144,9 +141,3 @@ class TrainingRecord:
             "rule": rule.to_dict(),
         }
         return log_backtest_results(self.run, results, periods_per_year=rule.periods_per_year)
-
-    def _model(self, model: nn.Module, example: np.ndarray) -> None:
-        if isinstance(model, Network):
-            self.run.log_saved_model(lambda folder: save_for_mlflow(folder, model, example))
-        else:
-            self.run.log_model(model, input_example=example)

@@ -11,8 +11,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agentnn.config.trainers import TRAINERS
 from agentnn.records import non_finite_keys
-from agentnn.training.judging import Judged, judge
+from agentnn.training.judging import judge_fitted
 from agentnn.training.procedures import PLAIN
 from agentnn.training.trading import say_if_the_rhythm_is_another, why_not_traded
 from agentnn.training.training_record import TrainingRecord
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from agentnn.tracking.active_run import ActiveRun
     from agentnn.training.data.datasets import Dataset
     from agentnn.training.fitting import Fitted
-    from agentnn.training.judging import PartName
+    from agentnn.training.judging import Judged
     from agentnn.training.procedures import Procedure
     from agentnn.training.recording import Organizer, TrainingLogger
 
@@ -55,6 +56,7 @@ class TrainingResult:
         test: How it did on the test part; ``None`` where that was left alone.
         model: The trained network.
         untraded: Why there is no backtest; empty where there is one.
+        facts: What the trainer tells of how it went, by name.
         registered: Name and version of the registered model, such as ``alpha/3``; ``None`` where it is none.
     """
 
@@ -71,6 +73,7 @@ class TrainingResult:
     test: Judged | None = field(repr=False)
     model: nn.Module = field(repr=False)
     untraded: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
     registered: str | None = None
 
     @property
@@ -90,6 +93,7 @@ class TrainingResult:
             "resumed_from": self.resumed_from,
             "registered": self.registered,
             "dataset": dict(self.dataset),
+            "facts": dict(self.facts),
             "metrics": {key: _finite(value) for key, value in self.metrics.items()},
             "non_finite": non_finite_keys(self.metrics),
             "history": {key: [_finite(value) for value in values] for key, values in self.history.items()},
@@ -151,8 +155,8 @@ def train_once(
             checkpoint_dir=checkpoint_dir,
             resume=resume,
         )
-        validation = _judged(fitted, dataset, "validation", config)
-        tested = _judged(fitted, dataset, "test", config) if test else None
+        validation = judge_fitted(fitted, dataset, "validation", config)
+        tested = judge_fitted(fitted, dataset, "test", config) if test else None
         metrics = _metrics(config, fitted, validation, tested)
         shown = record.details(fitted, tested) if details else {}
         record.metrics({key: value for key, value in metrics.items() if key not in shown}, tested)
@@ -170,6 +174,7 @@ def train_once(
             test=tested,
             model=fitted.model,
             untraded=why_not_traded(dataset, config.backtest),
+            facts=fitted.facts,
         )
 
 
@@ -189,11 +194,10 @@ def check_fit(config: Config, dataset: Dataset, procedure: Procedure = PLAIN) ->
 
 def tags_of(config: Config, dataset: Dataset) -> dict[str, str]:
     """What runs are found by, though the configuration may not say it itself."""
-    return {"model_type": config.model.family, "dataset": dataset.name}
-
-
-def _judged(fitted: Fitted, dataset: Dataset, part: PartName, config: Config) -> Judged:
-    return judge(fitted.model, dataset, part, config, outputs=fitted.outputs.get(part))
+    tags = {"model_type": config.model.family, "dataset": dataset.name}
+    if config.trainer is None:
+        return tags
+    return {**tags, "model_type": TRAINERS[config.trainer].model_type or config.model.family, "trainer": config.trainer}
 
 
 def _metrics(config: Config, fitted: Fitted, validation: Judged, test: Judged | None) -> dict[str, float]:

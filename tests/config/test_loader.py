@@ -144,7 +144,7 @@ hpo:
         ("model: {lr: 1}", "model.lr: unknown key (did you mean training.learning_rate?)"),
         ("model: {n_layers: 1}", "model.n_layers: unknown key (did you mean hidden_layers?)"),
         ("epochs: 3", "epochs: unknown key (did you mean training.epochs?)"),
-        ("zzz: 3", "zzz: unknown key (one of experiment, model, data, training, backtest, tracking, hpo)"),
+        ("zzz: 3", "zzz: unknown key (one of trainer, experiment, model, data, training, backtest, tracking, hpo)"),
         ("data: {split: {val: 0.2}}", "data.split.val: unknown key (did you mean validation?)"),
         ("training: {deterministic: no}", "expected true or false, not 'no' (in YAML 1.2 this word is text)"),
         ("training: {epochs: 1_000}", "expected a whole number, not '1_000' (1000 without quotes is one)"),

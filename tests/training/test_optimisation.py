@@ -216,7 +216,8 @@ def test_every_loss_of_the_schema_is_a_mean(name: str) -> None:
     once, twice = loss(outputs, targets), loss(outputs.repeat(2, 1), torch.cat([targets, targets]))
     assert once.ndim == 0
     assert once == pytest.approx(twice)
-    assert predicts_by(name) == {"bce": "probability", "cross_entropy": "classes"}.get(name, "value")
+    others = {"bce": "probability", "gce": "probability", "cross_entropy": "classes"}
+    assert predicts_by(name) == others.get(name, "value")
 
 
 def test_the_pinball_loss_by_hand() -> None:

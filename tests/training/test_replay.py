@@ -61,7 +61,8 @@ def test_of_several_values_at_a_step_the_last_one_counts():
 
 
 def test_what_measures_the_machine_is_not_compared_unless_it_is_asked_for():
-    ours = {"loss": points(1), "epoch_seconds": points(1), "system/cpu": points(1)}
+    measured = ("epoch_seconds", "system/cpu", "online_samples_per_second", "architecture_change_ms")
+    ours = {"loss": points(1), **dict.fromkeys(measured, points(1))}
     theirs = {"loss": points(1), "sharpe": points(1)}
     assert compared_metrics(ours, theirs) == ("loss", "sharpe")
     assert compared_metrics(ours, theirs, ["epoch_seconds"]) == ("epoch_seconds",)

@@ -10,8 +10,9 @@ import pytest
 from shared_store import copy_of, shared_state
 
 from agentnn import ConfigurationManager, EnhancedMLflowLogger, ExperimentOrganizer, ModelManager
-from agentnn.training.data.datasets import load_dataset
+from agentnn.sdk.training_inputs import inputs_for
 from agentnn.training.data.prices import load_prices
+from agentnn.training.network_files import KeptNetwork
 from agentnn.training.networks import Network
 from agentnn.training.training_run import train_once
 
@@ -44,15 +45,26 @@ def _prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 QUICK = {"training.epochs": 1, "training.num_threads": 1, "tracking.log_environment": False}
+QUICK_TRAINERS = {
+    "distributed_training": {"distributed.processes": 1},
+    "dynamic_architecture": {"dynamic_architecture.max_changes": 1},
+}
+"""What is cut short besides, by template."""
 
 
 @pytest.mark.usefixtures("_prices")
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
 def test_a_template_trains(template: Path, uri: str):
-    config = ConfigurationManager(template, QUICK).get_config()
-    dataset = load_dataset(config.data, config.model.output_dim, config.training.loss)
+    config = ConfigurationManager(template, {**QUICK, **QUICK_TRAINERS.get(template.stem, {})}).get_config()
+    inputs = inputs_for(config)
     organizer = ExperimentOrganizer(config, tracking_uri=uri)
-    result = train_once(config, dataset, organizer, EnhancedMLflowLogger(), details=False)
+    result = train_once(
+        config, inputs.dataset, organizer, EnhancedMLflowLogger(), procedure=inputs.procedure, details=False
+    )
+    assert {"validation_loss", "test_loss", "sharpe_ratio"} <= result.metrics.keys()
+    assert isinstance(result.model, KeptNetwork)  # loads without running code
+    if config.trainer is not None:
+        return
     assert result.epochs == 1
     assert isinstance(result.model, Network)
     assert result.model.config.family in template.stem or template.stem in ("basic_training_example", "custom_data")

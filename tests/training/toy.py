@@ -39,7 +39,8 @@ class Trained:
         self.optimizer = given.pop("optimizer", None) or torch.optim.Adam(self.model.parameters(), lr=0.02)
         self.criterion = given.pop("criterion", nn.MSELoss())
         data = given.pop("data", (X_TRAIN, Y_TRAIN, X_VAL, Y_VAL))
-        passed = {name: given.pop(name) for name in ("logger", "scheduler", "metrics", "on_epoch") if name in given}
+        others = ("logger", "scheduler", "metrics", "on_epoch", "make_averaging")
+        passed = {name: given.pop(name) for name in others if name in given}
         self.options = TrainingOptions(**{"batch_size": 16, "seed": 5, "num_threads": 1, **given})
         self.history: History = train_model(
             self.model, *data, self.optimizer, self.criterion, epochs, options=self.options, **passed

@@ -19,13 +19,18 @@ import pickle
 import uuid
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
 from agentnn.errors import ConfigError, CorruptDataError, NotFoundError, StoreUnavailable, UnsafeError
 from agentnn.nn_models.architecture.description import Architecture
 from agentnn.nn_models.architecture.network import DynamicNetwork
+from agentnn.training.networks import Predicts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ARCHITECTURE_FILE = "architecture.json"
 _FORMAT = "agentnn-architecture-1"
@@ -46,6 +51,7 @@ def save_network(folder: str | Path, network: DynamicNetwork) -> None:
     described = {
         "format": _FORMAT,
         "architecture": network.architecture.to_dict(),
+        "predicts": network.predicts,
         "weights": {"file": weights, "sha256": digest},
     }
     try:
@@ -82,6 +88,7 @@ def load_network(folder: str | Path) -> DynamicNetwork:
         with torch.device("meta"):  # no memory, whatever the file says of sizes
             network = DynamicNetwork(Architecture.from_dict(described["architecture"]))
         network.load_state_dict(weights, assign=True)
+        network.predicts = described.get("predicts", "value")
     except pickle.UnpicklingError as error:
         raise UnsafeError(f"{path} holds something other than weights, and was not loaded") from error
     except ConfigError as error:
@@ -90,6 +97,22 @@ def load_network(folder: str | Path) -> DynamicNetwork:
         reason = " ".join(str(error).split())[:300]
         raise CorruptDataError(f"the weights in {folder} don't fit {ARCHITECTURE_FILE}: {reason}") from error
     return network.eval()
+
+
+class NetworkModel:
+    """What MLflow's pyfunc flavor loads; see :func:`_load_pyfunc`."""
+
+    def __init__(self, network: DynamicNetwork) -> None:
+        self.network = network
+
+    def predict(self, inputs: Any, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
+        """:meth:`DynamicNetwork.predict`; ``params`` is MLflow's and has no effect."""
+        return self.network.predict(inputs)
+
+
+def _load_pyfunc(data_path: str) -> NetworkModel:
+    """The loader that MLflow calls by this name, with the folder that :func:`save_network` wrote."""
+    return NetworkModel(load_network(data_path))
 
 
 def _described(folder: Path) -> dict[str, Any]:
@@ -103,6 +126,8 @@ def _described(folder: Path) -> dict[str, Any]:
     weights = described.get("weights") if isinstance(described, dict) else None
     if not isinstance(weights, dict) or described.get("format") != _FORMAT:
         raise CorruptDataError(f"{path} does not describe a network with changing layers")
+    if described.get("predicts", "value") not in get_args(Predicts):
+        raise CorruptDataError(f"{path} does not say what the network predicts")
     digest = weights.get("sha256")
     if not isinstance(digest, str) or weights.get("file") != f"weights-{digest[:16]}.pt" or "/" in digest[:16]:
         raise CorruptDataError(f"{path} does not name its weights")

@@ -47,12 +47,12 @@ class Growth:
     Args:
         teaching: What networks are trained on, and how.
         trainee: The network that was come to.
-        first_value: The value of the first one, trained.
+        first: The first one, trained; only its value and what was measured count.
     """
 
-    def __init__(self, teaching: Teaching, trainee: Trainee, first_value: float) -> None:
+    def __init__(self, teaching: Teaching, trainee: Trainee, first: Trainee) -> None:
         self.trainee = trainee
-        self.first_value = first_value
+        self.first_value, self.first_measures = first.value, first.measures
         self.best_value = trainee.value
         self.steps: list[ArchitectureStep] = []
         self._teaching = teaching
@@ -71,7 +71,7 @@ class Growth:
         network.to(teaching.device)
         first = Trainee(network, make_optimizer(network.parameters()), math.nan)
         trained = first.trained(teaching, _seed(teaching, 0))
-        return cls(teaching, trained, trained.value)
+        return cls(teaching, trained, trained)
 
     @property
     def seconds(self) -> float:
@@ -139,6 +139,7 @@ class Growth:
             kept=kept,
             change_ms=change_ms,
             seconds=time.perf_counter() - began,
+            measures=self.trainee.measures,
         )
         self.steps.append(step)
         return step
@@ -163,6 +164,7 @@ class Growth:
             "network": self.trainee.network.state_dict(),
             "optimizer": self.trainee.optimizer.state_dict(),
             "values": (self.first_value, self.trainee.value, self.best_value),
+            "measures": (dict(self.first_measures), dict(self.trainee.measures)),
             "steps": json.dumps([step.to_dict() for step in self.steps]),
             "seconds": self.seconds,
             "run": run,
@@ -181,10 +183,11 @@ class Growth:
             network = DynamicNetwork(Architecture.from_dict(json.loads(state["architecture"])))
             network.to(teaching.device, state["network"]["feature_mean"].dtype).load_state_dict(state["network"])
             first, value, best = state["values"]
-            trainee = Trainee(network, make_optimizer(network.parameters()), value)
+            of_first, of_last = state["measures"]
+            trainee = Trainee(network, make_optimizer(network.parameters()), value, of_last)
             _refuse_another(state["settings"], _settings(teaching, trainee))
             trainee.optimizer.load_state_dict(state["optimizer"])
-            growth = cls(teaching, trainee, first)
+            growth = cls(teaching, trainee, replace(trainee, value=first, measures=of_first))
             growth.best_value = best
             growth.steps = [ArchitectureStep.from_dict(step) for step in json.loads(state["steps"])]
             growth._began -= state["seconds"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,14 +16,19 @@ from agentnn.nn_models.architecture.normalisation import SharedLayerNorm
 from agentnn.nn_models.architecture.pruning import prune
 from agentnn.nn_models.architecture.removing import remove
 from agentnn.nn_models.architecture.widening import widen
+from agentnn.tracking.capture.predicting import predictor
+from agentnn.training.networks import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch.optim import Optimizer
 
     from agentnn.nn_models.architecture.changes import Change
     from agentnn.nn_models.architecture.importance import By
+    from agentnn.training.networks import Predicts
 
 
 class DynamicNetwork(nn.Module):
@@ -48,6 +54,10 @@ class DynamicNetwork(nn.Module):
     feature_scale: Tensor
     CLASSES: tuple[type[nn.Module], ...]
     """The classes that a file with such a network names."""
+    LOADER = "agentnn.nn_models.architecture.files"
+    """The module that reads the files of one."""
+    predicts: Predicts = "value"
+    """What :meth:`predict` makes of an output: see :class:`~agentnn.training.networks.NetworkConfig`."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -81,6 +91,17 @@ class DynamicNetwork(nn.Module):
             values = block(values)
         outputs: Tensor = self.head(values)
         return outputs
+
+    def predict(self, inputs: Any) -> NDArray[np.float32]:
+        """What it says of samples, on the CPU and without dropout: shape (n,), or (n, outputs); see ``predicts``."""
+        outputs = predictor(self)(np.asarray(inputs, dtype=np.float32))
+        return meant(torch.from_numpy(outputs).float(), self.predicts)
+
+    def save(self, directory: Path) -> None:
+        """Write it into a directory; see :func:`~agentnn.nn_models.architecture.files.save_network`."""
+        from agentnn.nn_models.architecture.files import save_network  # which knows this class
+
+        save_network(directory, self)
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
         """Take inputs less this mean, over this scale; both of shape (inputs,), of the training part.

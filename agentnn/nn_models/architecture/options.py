@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from agentnn.errors import UsageError
@@ -11,6 +11,7 @@ from agentnn.nn_models.architecture.importance import By
 from agentnn.training.loop.options import TrainingOptions
 
 if TYPE_CHECKING:
+    from agentnn.config.schema import Config
     from agentnn.training.loop.devices import Precision
 
 
@@ -40,10 +41,15 @@ class ArchitectureOptions:
         learning_rate: Of it.
         weight_decay: Of it; its own default without one.
         batch_size: Samples of a batch.
+        shuffle: Whether the samples are put in another order for each epoch.
+        accumulate_steps: Batches whose gradients make one step.
         clip_norm: The greatest norm of the gradients of a step.
         precision: Of the network's computations.
         monitor: What is looked at: ``val_loss``, or one of the metrics.
         monitor_mode: Whether its smallest or its greatest value is best.
+        epoch_patience: Stop training, before the first change and after each one, after so many epochs without a better
+            value.
+        min_delta: By how much it has to be better for that.
         seed: Of everything that is random.
         device: ``auto``, ``cpu``, ``cuda:1``, …
         num_threads: Of torch on the CPU; as they are without one.
@@ -75,10 +81,14 @@ class ArchitectureOptions:
     learning_rate: float = 1e-3
     weight_decay: float | None = None
     batch_size: int = 64
+    shuffle: bool = True
+    accumulate_steps: int = 1
     clip_norm: float | None = None
     precision: Precision = "float32"
     monitor: str = "val_loss"
     monitor_mode: Literal["min", "max"] = "min"
+    epoch_patience: int | None = None
+    min_delta: float = 0.0
     seed: int = 0
     device: str = "auto"
     num_threads: int | None = None
@@ -114,6 +124,10 @@ class ArchitectureOptions:
         """How the network is trained between two changes."""
         return TrainingOptions(
             batch_size=self.batch_size,
+            shuffle=self.shuffle,
+            accumulate_steps=self.accumulate_steps,
+            patience=self.epoch_patience,
+            min_delta=self.min_delta,
             clip_norm=self.clip_norm,
             precision=self.precision,
             monitor=self.monitor,
@@ -122,6 +136,28 @@ class ArchitectureOptions:
             restore_best=True,
             progress=False,
         )
+
+    @classmethod
+    def from_config(cls, config: Config) -> ArchitectureOptions:
+        """What a configuration with ``trainer: dynamic_architecture`` says; the network itself is logged by nobody.
+
+        Raises:
+            UsageError: A value is out of range.
+        """
+        section, training = config.dynamic_architecture, config.training
+        assert section is not None
+        named = {field.name for field in fields(cls)} - {"loss"}  # which the data may say
+        of_training = {name: value for name, value in training.items() if name in named}
+        own = {name: value for name, value in section.items() if name in named}
+        others = {
+            "moves": tuple(section.moves),
+            "patience": section.most_in_vain,
+            "epoch_patience": training.patience,
+            "standardise": False,
+            "checkpoint_dir": training.checkpoint_dir if training.checkpoints else None,
+            "log_model": False,
+        }
+        return cls(**{**of_training, **own, **others})
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from agentnn.nn_models.architecture.description import Architecture
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch.optim import Optimizer
 
     from agentnn.nn_models.architecture.changes import Kind
@@ -34,6 +36,7 @@ class ArchitectureStep:
         kept: Whether the changed network was kept.
         change_ms: Milliseconds that the change itself took.
         seconds: Seconds that all of it took.
+        measures: What the training of the network that was gone on with has measured, by name.
     """
 
     number: int
@@ -49,6 +52,7 @@ class ArchitectureStep:
     kept: bool
     change_ms: float
     seconds: float
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def value(self) -> float:
@@ -63,12 +67,15 @@ class ArchitectureStep:
     def from_dict(cls, values: dict[str, Any]) -> ArchitectureStep:
         """The step that :meth:`to_dict` wrote."""
         read: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
-        return cls(**{**read, "architecture": Architecture.from_dict(values["architecture"])})
+        measures = {name: math.nan if value is None else value for name, value in values["measures"].items()}
+        architecture = Architecture.from_dict(values["architecture"])
+        return cls(**{**read, "architecture": architecture, "measures": measures})
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         values = {name: _finite(value) if isinstance(value, float) else value for name, value in asdict(self).items()}
-        return {**values, "architecture": self.architecture.to_dict()}
+        measures = {name: _finite(value) for name, value in self.measures.items()}
+        return {**values, "architecture": self.architecture.to_dict(), "measures": measures}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +87,7 @@ class ArchitectureResult:
         optimizer: Its optimizer, to train it further.
         monitor: What the values are of.
         first_value: The value of the first network, trained.
+        first_measures: What its training measured, by name.
         value: The value of the network. It is the best of many on the same validation part, and so better than the
             network will be on other data: judge it by a test part.
         steps: Every change that was tried.
@@ -93,6 +101,7 @@ class ArchitectureResult:
     optimizer: Optimizer = field(repr=False)
     monitor: str
     first_value: float
+    first_measures: Mapping[str, float]
     value: float
     steps: tuple[ArchitectureStep, ...]
     why_over: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from agentnn.nn_models.architecture.proposals import wider
@@ -60,16 +60,18 @@ class Trainee:
         network: The network.
         optimizer: What trains it.
         value: Its value of what is monitored.
+        measures: What its last training measured in the epoch whose weights were kept, by name.
     """
 
     network: DynamicNetwork
     optimizer: Optimizer
     value: float
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     def copied(self) -> Trainee:
         """Another one that is the same."""
         network, optimizer = copy.deepcopy((self.network, self.optimizer))
-        return Trainee(network, optimizer, self.value)
+        return replace(self, network=network, optimizer=optimizer)
 
     def measured(self, teaching: Teaching) -> Trainee:
         """With the value that it has now."""
@@ -90,7 +92,7 @@ class Trainee:
             options=teaching.options.of_phase(seed),
             metrics=teaching.metrics,
         )
-        return replace(self, value=history.best_value)
+        return replace(self, value=history.best_value, measures=history.at_best())
 
     def change(self, proposal: Proposal, teaching: Teaching) -> Change:
         """Change the network, and carry the optimizer over."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
 from agentnn.errors import UsageError
 
 if TYPE_CHECKING:
+    from agentnn.config.schema import Config
     from agentnn.training.loop.devices import Precision
 
 Detector = Literal["adwin", "page_hinkley", "none"]
@@ -100,6 +101,28 @@ class OnlineOptions:
     snapshot_path: str | None = None
     snapshot_every: int | None = None
     stop_timeout_s: float = 1.0
+
+    @classmethod
+    def from_config(cls, config: Config) -> OnlineOptions:
+        """What a configuration with ``trainer: online`` says; it learns where it is called, and so always the same.
+
+        Raises:
+            UsageError: A value is out of range.
+        """
+        section, training = config.online, config.training
+        assert section is not None
+        known = {field.name for field in fields(cls)}
+        same = {name: value for name, value in section.items() if name in known}
+        return cls(
+            **{**same, "reactions": tuple(section.reactions)},
+            background=False,
+            batch_size=section.samples_a_step,
+            learning_rate=section.learning_rate_share * training.learning_rate,
+            clip_norm=training.clip_norm,
+            precision=training.precision,
+            device=training.device,
+            seed=training.seed,
+        )
 
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:

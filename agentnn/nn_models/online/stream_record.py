@@ -13,6 +13,8 @@ from agentnn.tracking.run_context import current_run
 from agentnn.tracking.starting import start_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agentnn.nn_models.online.drift import Drift
     from agentnn.nn_models.online.options import OnlineOptions
     from agentnn.nn_models.online.stream_buffer import StreamBuffer
@@ -27,11 +29,16 @@ DELIVERY_S = 0.5
 
 
 class RunPlace(NamedTuple):
-    """Where a run is begun."""
+    """Where a run is begun; or one that is open, which stays open and has params of its own.
+
+    The names of metrics and tags begin with the prefix.
+    """
 
     name: str | None
     experiment: str
     settings: Settings | None
+    run: ActiveRun | NullRun | None = None
+    prefix: str = ""
 
 
 class StreamRecord:
@@ -50,7 +57,7 @@ class StreamRecord:
         self._since, self._observed = 0.0, 0
 
     def begin(self) -> None:
-        """Start the run, below the current one where there is one, and log what the learner is.
+        """Start the run, below the current one where there is one, or take that of the place; log what the learner is.
 
         Raises:
             AgentNNError: There can't be a store where the settings say.
@@ -58,10 +65,14 @@ class StreamRecord:
         learning, place = self._learning, self._place
         self.run = NullRun()
         if place is not None:
-            nested = current_run() is not None
-            self.run = start_run(place.name, experiment=place.experiment, nested=nested, settings=place.settings)
-            self.run.log_params(_params(learning.options, learning, self._loss))
+            self.run = place.run or self._started(place)
         self._since, self._observed = time.monotonic(), learning.counts.observed
+
+    def _started(self, place: RunPlace) -> ActiveRun:
+        nested = current_run() is not None
+        run = start_run(place.name, experiment=place.experiment, nested=nested, settings=place.settings)
+        run.log_params(_params(self._learning.options, self._learning, self._loss))
+        return run
 
     def log(self) -> None:
         """Log the metrics; their step is the number of samples that were judged."""
@@ -81,17 +92,17 @@ class StreamRecord:
             "waiting_for_labels": float(len(learning.waiting)),
             **{name: float(value) for name, value in asdict(counts).items()},
         }
-        self.run.log_metrics(values, counts.judged)
+        self.run.log_metrics(self._named(values), counts.judged)
 
     def drift(self, drift: Drift) -> None:
         """Log a drift at the sample where it was seen."""
         number = self._learning.counts.drifts
         values = {"drift": float(number), "drift_error_before": drift.before, "drift_error_after": drift.after}
-        self.run.log_metrics(values, drift.sample)
-        self.run.set_tag("last_drift", str(drift))
+        self.run.log_metrics(self._named(values), drift.sample)
+        self.run.set_tags(self._named({"last_drift": str(drift)}))
 
     def finish(self, ending: Ending, *, is_first_error: bool) -> None:
-        """Log the last metrics and end the run; it waits for the delivery half a second at most.
+        """Log the last metrics and end the run, if it was begun here; that waits for half a second at most.
 
         Raises:
             AgentNNError, OSError: The end could not be recorded, and no other error is on its way.
@@ -101,6 +112,8 @@ class StreamRecord:
             return
         try:
             self.log()
+            if self._place is not None and self._place.run is not None:
+                return
             run.end(ending.status, ending.reason, wait=False)
             if isinstance(run, ActiveRun) and not run.flush(DELIVERY_S):
                 _log.warning(
@@ -111,6 +124,10 @@ class StreamRecord:
             if is_first_error:
                 raise
             _log.error("%s", error)
+
+    def _named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        prefix = "" if self._place is None else self._place.prefix
+        return {f"{prefix}{name}": value for name, value in values.items()}
 
 
 def _params(options: OnlineOptions, learning: StreamLearning, loss: object) -> dict[str, Any]:

@@ -29,7 +29,7 @@ Task = Literal["direction", "return", "regression", "classification"]
 """What is predicted: whether the next return is positive, the next return itself, a column, or a column's class."""
 
 _DEFAULT_LOSS: dict[Task, str] = {"direction": "bce", "return": "mse", "regression": "mse", "classification": "bce"}
-_CLASS_LOSSES = ("bce", "cross_entropy")
+_CLASS_LOSSES = ("bce", "gce", "cross_entropy")
 _ADJUSTED = "adj_close"
 
 
@@ -110,7 +110,7 @@ def target_of(table: SourceTable, data: DataSection, output_dim: int, loss: str 
     )
     _check_outputs(target, output_dim)
     if task == "classification":
-        _check_classes(table, target, 2 if target.loss == "bce" else output_dim)
+        _check_classes(table, target, output_dim if target.loss == "cross_entropy" else 2)
     return target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from agentnn.config.schema import Config
-    from agentnn.training.loop.history import History
     from agentnn.training.recording import RunLogger
 
 
@@ -81,10 +79,7 @@ def reporting(trial: Trial) -> Callable[[int, Mapping[str, float]], None]:
 
 def at_best_epoch(fitted: Fitted) -> dict[str, float]:
     """What was measured in the epoch whose weights were kept; NaN where there is none."""
-    history: History = fitted.history
-    return {
-        name: values[history.best_epoch - 1] if history.best_epoch else math.nan for name, values in history.items()
-    }
+    return fitted.history.at_best()
 
 
 def wanted_of(config: Config, known: Mapping[str, float]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agentnn.config.history import differences, leaves
 from agentnn.config.loader import record_of
 from agentnn.config.objectives import objectives_of
+from agentnn.config.trainers import TRAINERS
 from agentnn.errors import ConflictError
 from agentnn.tracking.capture.guard import warn
 from agentnn.training.hpo.ledger import StudyLedger
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from agentnn.config.schema import Config, HpoSection
 
 _PLAN, _CONFIG = "agentnn:plan", "agentnn:config"
-_SHARED = ("model", "training", "data", "backtest")
+_SHARED = ("model", "training", "data", "backtest", "trainer", *TRAINERS)
 _OF_NO_ACCOUNT = ("training.progress", "training.num_threads", "training.checkpoints", "training.checkpoint_dir")
 _MOST_NAMED = 3
 
@@ -93,7 +94,9 @@ def _plan(hpo: HpoSection) -> dict[str, Any]:
 def _shared(config: Config) -> dict[str, Any]:
     """What the trials have in common, without secrets."""
     values = record_of(config).values
-    found: dict[str, Any] = json.loads(json.dumps({name: values[name] for name in _SHARED}, default=str))
+    found: dict[str, Any] = json.loads(
+        json.dumps({name: values[name] for name in _SHARED if name in values}, default=str)
+    )
     return found
 
 

@@ -12,23 +12,21 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from agentnn.tracking.active_run import NullRun
 from agentnn.tracking.capture.guard import optional, warn
 from agentnn.training.hpo.deflated_sharpe import DeflatedSharpe, Returns, deflated_sharpe_ratio
 from agentnn.training.hpo.fitted_objective import at_best_epoch
-from agentnn.training.hpo.judged_objective import VALIDATION, train, validation_figures
+from agentnn.training.hpo.judged_objective import VALIDATION, validation_figures
 from agentnn.training.hpo.sampling.space import with_params
 from agentnn.training.hpo.study_files import FOLDER
-from agentnn.training.judging import Judged, judge
-from agentnn.training.network_files import save_for_mlflow
-from agentnn.training.networks import Network
+from agentnn.training.judging import Judged, judge_fitted
+from agentnn.training.network_files import log_network
 from agentnn.training.training_run import BENCHMARK, BENCHMARK_FIGURES
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from agentnn.config.schema import BacktestSection, Config
     from agentnn.tracking.active_run import ActiveRun
-    from agentnn.training.data.datasets import Dataset
+    from agentnn.training.hpo.judged_objective import JudgedObjective
     from agentnn.training.hpo.results import StudyResult, TrialRecord
 
 BEST = "best_"
@@ -37,12 +35,12 @@ _SAME = 1e-6
 _EXAMPLES = 2
 
 
-def judge_best(config: Config, dataset: Dataset, run: ActiveRun, result: StudyResult) -> StudyResult:
+def judge_best(config: Config, objective: JudgedObjective, run: ActiveRun, result: StudyResult) -> StudyResult:
     """Train the best trial again, and log how it does on the test part, what is left of its Sharpe ratio, and it.
 
     Args:
         config: As the trials got it.
-        dataset: The data.
+        objective: What judged the trials.
         run: The study's run.
         result: What the study came to.
 
@@ -56,10 +54,11 @@ def judge_best(config: Config, dataset: Dataset, run: ActiveRun, result: StudyRe
     if result.best is None:
         return result
     chosen = with_params(config, result.best.params)
-    fitted = train(chosen, dataset)
-    validation = judge(fitted.model, dataset, "validation", chosen)
+    dataset = objective.prepared(chosen)
+    fitted = objective.train(chosen, dataset, NullRun())
+    validation = judge_fitted(fitted, dataset, "validation", chosen)
     _check_is_the_same({**at_best_epoch(fitted), **validation_figures(validation)}, result)
-    test = judge(fitted.model, dataset, "test", chosen)
+    test = judge_fitted(fitted, dataset, "test", chosen)
     metrics = {f"{BEST}{name}": value for name, value in validation_figures(validation).items()}
     metrics |= {f"{BEST}test_{name}": value for name, value in test.metrics.items()}
     if test.traded is not None:
@@ -72,7 +71,7 @@ def judge_best(config: Config, dataset: Dataset, run: ActiveRun, result: StudyRe
     run.log_metrics(metrics)
     if chosen.tracking.log_model:
         with optional("the best trial's network"):
-            _log_model(run, fitted.model, dataset)
+            log_network(run, fitted.model, dataset.train.inputs[:_EXAMPLES].copy())
     return dataclasses.replace(result, metrics={**result.metrics, **metrics})
 
 
@@ -113,11 +112,3 @@ def _sharpe_metrics(deflated: DeflatedSharpe, rule: BacktestSection) -> dict[str
         "expected_max_sharpe_ratio": deflated.expected_max * math.sqrt(rule.periods_per_year),
     }
     return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def _log_model(run: ActiveRun, model: nn.Module, dataset: Dataset) -> None:
-    example = dataset.train.inputs[:_EXAMPLES].copy()
-    if isinstance(model, Network):
-        run.log_saved_model(lambda folder: save_for_mlflow(folder, model, example))
-    else:
-        run.log_model(model, input_example=example)

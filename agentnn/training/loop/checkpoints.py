@@ -110,9 +110,13 @@ class Checkpoints:
                 f"{self.folder} holds an unfinished training, of {state['epoch']} epochs",
                 hint="resume it, or name another folder for checkpoints, or delete this one",
             )
-        for name in _FILES:
-            (self.folder / name).unlink(missing_ok=True)
+        self._clear(self.folder)
         return None
+
+    def _clear(self, folder: Path) -> None:
+        """Remove the states of a training that is over."""
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
 
     def _read(self, folder: Path, device: torch.device) -> dict[str, Any] | None:
         """The last state that is whole; ``None`` where there is none at all."""
@@ -144,9 +148,9 @@ class Checkpoints:
         began, best = time.monotonic(), state["best"]
         try:
             if best["weights"] is not None and best["epoch"] != self._best_epoch:
-                write_state(self.folder / BEST, best["weights"])
+                self._put_best(self.folder, best)
                 self._best_epoch = best["epoch"]
-            write_state(self.folder / LAST, state, keep=self.folder / PREVIOUS)
+            self._put(self.folder, state)
             self.epoch = state["epoch"]
         except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
             if type(error) not in self._told:
@@ -155,6 +159,14 @@ class Checkpoints:
         ended = time.monotonic()
         interval = max(_LEAST_INTERVAL_S, (ended - began) / _COST_SHARE) if self._every_s is None else self._every_s
         self._next = ended + interval
+
+    def _put_best(self, folder: Path, best: Mapping[str, Any]) -> None:
+        """Replace the best weights."""
+        write_state(folder / BEST, best["weights"])
+
+    def _put(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Replace the last state, and keep the one before."""
+        write_state(folder / LAST, state, keep=folder / PREVIOUS)
 
 
 def write_state(path: Path, state: Mapping[str, Any], *, keep: Path | None = None) -> None:

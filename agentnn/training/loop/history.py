@@ -32,6 +32,10 @@ class History(dict[str, list[float]]):
         """Epochs that were trained."""
         return len(self["train_loss"])
 
+    def at_best(self) -> dict[str, float]:
+        """The values of the best epoch; NaN where there is none."""
+        return {name: values[self.best_epoch - 1] if self.best_epoch else math.nan for name, values in self.items()}
+
     def add(self, values: Mapping[str, float]) -> None:
         """Add the values of an epoch."""
         for name, value in values.items():

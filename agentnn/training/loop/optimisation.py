@@ -6,28 +6,86 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from agentnn.errors import ConfigError, UsageError
+from agentnn.training.loop.robust_losses import Barron, GeneralizedCrossEntropy, LogCosh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from torch.optim import Optimizer
 
-    from agentnn.config.schema import TrainingSection
     from agentnn.training.networks import Predicts
 
 _EACH_STEP = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
 _SCHEDULER_PARAMS = "training.scheduler_params"
 
 
-def build_optimizer(training: TrainingSection, weights: Iterable[nn.Parameter]) -> Optimizer:
-    """The optimizer of the section ``training``.
+class OptimizerChoice(Protocol):
+    """What says which optimizer is wanted: the section ``training``, or options with the same names."""
+
+    @property
+    def optimizer(self) -> str:
+        """A class of ``torch.optim``."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Of a step."""
+
+    @property
+    def weight_decay(self) -> float | None:
+        """The optimizer's own without it."""
+
+    @property
+    def momentum(self) -> float | None:
+        """The optimizer's own without it."""
+
+    @property
+    def optimizer_params(self) -> Mapping[str, Any]:
+        """Its other arguments."""
+
+
+class ScheduleChoice(Protocol):
+    """What says how the learning rate is to change: the section ``training``, or options with the same names."""
+
+    @property
+    def scheduler(self) -> str:
+        """Its name."""
+
+    @property
+    def scheduler_params(self) -> Mapping[str, Any]:
+        """Its arguments."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Of a step at its full rate."""
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps until then."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training part, at most."""
+
+    @property
+    def monitor_mode(self) -> str:
+        """Whether what is monitored is best when it is smallest."""
+
+
+def build_optimizer(
+    training: OptimizerChoice, weights: Iterable[nn.Parameter] | Sequence[Mapping[str, Any]]
+) -> Optimizer:
+    """The optimizer that is chosen.
+
+    Args:
+        training: The section ``training``, or options like it.
+        weights: What is trained; or groups of it, each with what is its own: see ``torch.optim``.
 
     Raises:
         ConfigError: It does not take one of the arguments, or not this value.
@@ -47,7 +105,7 @@ def build_optimizer(training: TrainingSection, weights: Iterable[nn.Parameter]) 
     return optimizer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Schedule:
     """How the learning rate changes; parts may be missing.
 
@@ -100,8 +158,8 @@ class Schedule:
         return {name: one for name, one in parts.items() if one is not None}
 
 
-def build_schedule(training: TrainingSection, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
-    """The schedule of the section ``training``.
+def build_schedule(training: ScheduleChoice, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
+    """The schedule that is chosen.
 
     In the first ``warmup_steps`` steps the learning rate rises in equal parts to what the scheduler says. ``step``,
     ``multistep`` and ``exponential`` change it from one epoch to the next, ``cosine`` and ``onecycle`` with every step;
@@ -109,7 +167,7 @@ def build_schedule(training: TrainingSection, optimizer: Optimizer, steps_per_ep
     ``plateau`` looks at ``training.monitor`` after each epoch.
 
     Args:
-        training: The section.
+        training: The section ``training``, or options like it.
         optimizer: What is scheduled.
         steps_per_epoch: Steps of the optimizer in an epoch.
 
@@ -124,11 +182,12 @@ def build_schedule(training: TrainingSection, optimizer: Optimizer, steps_per_ep
         raise ConfigError(f"{_SCHEDULER_PARAMS}: {training.scheduler}: {error}") from error
 
 
-def _schedule(training: TrainingSection, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
+def _schedule(training: ScheduleChoice, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
     name, params = training.scheduler, training.scheduler_params
     total, warmup = training.epochs * steps_per_epoch, training.warmup_steps
     if name == "onecycle":
-        given = {"max_lr": training.learning_rate, "total_steps": total, "pct_start": warmup / total or 0.3}
+        rates = [group["lr"] for group in optimizer.param_groups]
+        given = {"max_lr": rates, "total_steps": total, "pct_start": warmup / total or 0.3}
         known = _arguments_of(lr_scheduler.OneCycleLR) - {"total_steps", "epochs", "steps_per_epoch"}
         arguments = {**given, **_checked(params, known, _SCHEDULER_PARAMS, name)}
         return Schedule(each_step=lr_scheduler.OneCycleLR(optimizer, **arguments))
@@ -147,7 +206,7 @@ def _schedule(training: TrainingSection, optimizer: Optimizer, steps_per_epoch: 
     )
 
 
-def _factor(training: TrainingSection, steps_per_epoch: int, warmup: int) -> Callable[[int], float]:
+def _factor(training: ScheduleChoice, steps_per_epoch: int, warmup: int) -> Callable[[int], float]:
     """What the learning rate is multiplied by at a step, from 0, once it has warmed up."""
     name, epochs = training.scheduler, training.epochs
 
@@ -222,6 +281,9 @@ _LOSSES: dict[str, tuple[type[nn.Module], Predicts]] = {
     "bce": (nn.BCEWithLogitsLoss, "probability"),
     "cross_entropy": (nn.CrossEntropyLoss, "classes"),
     "quantile": (QuantileLoss, "value"),
+    "log_cosh": (LogCosh, "value"),
+    "barron": (Barron, "value"),
+    "gce": (GeneralizedCrossEntropy, "probability"),
 }
 """The losses, and what a network predicts that was trained by them."""
 
@@ -235,8 +297,9 @@ def build_loss(loss: str, params: Mapping[str, Any], output_dim: int = 1) -> nn.
     """A loss that is a mean over samples.
 
     Args:
-        loss: ``mse``, ``mae``, ``huber``, ``smooth_l1``, ``bce`` (of log-odds), ``cross_entropy`` (of logits) or
-            ``quantile``.
+        loss: ``mse``, ``mae``, ``huber``, ``smooth_l1``, ``bce`` (of log-odds), ``cross_entropy`` (of logits),
+            ``quantile``, or one of :mod:`~agentnn.training.loop.robust_losses`: ``log_cosh``, ``barron``, ``gce`` (of
+            log-odds).
         params: Its arguments, such as ``{"delta": 0.5}``, ``{"pos_weight": 2.0}`` or ``{"quantiles": [0.1, 0.9]}``; by
             default quantiles divide the distribution into equal parts.
         output_dim: Outputs of the network.

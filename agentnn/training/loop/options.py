@@ -43,6 +43,7 @@ class TrainingOptions:
         accumulate_steps: Batches whose gradients make one step, as if they were one batch.
         clip_norm: The greatest norm of the gradients of a step.
         precision: Of the model's computations; the weights stay as they are.
+        compile: Whether learning is compiled by ``torch.compile``, where that can be done; it is said where it can't.
         device: Where it is trained: ``auto``, ``cpu``, ``cuda:1``, …; where the model is without one.
         num_threads: Of torch on the CPU; as they are without one.
         seed: Of the order of the samples, dropout and everything else that is random. Without one the random numbers
@@ -68,6 +69,7 @@ class TrainingOptions:
     accumulate_steps: int = 1
     clip_norm: float | None = None
     precision: Precision = "float32"
+    compile: bool = False
     device: str | None = None
     num_threads: int | None = None
     seed: int | None = None

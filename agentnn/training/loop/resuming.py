@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch.amp import GradScaler
     from torch.optim import Optimizer
 
+    from agentnn.training.loop.averaging import Averaging
     from agentnn.training.loop.history import History
     from agentnn.training.loop.optimisation import Schedule
 
@@ -34,6 +35,7 @@ class Resumable:
         scaler: The scale of 16-bit gradients.
         device: Whose random numbers are used, beside the CPU's.
         settings: What has to be the same for the training to be the same.
+        averaging: The average of the weights, where there is one.
     """
 
     model: nn.Module
@@ -42,6 +44,7 @@ class Resumable:
     scaler: GradScaler
     device: torch.device
     settings: Mapping[str, int | float | bool | str | None]
+    averaging: Averaging | None = None
 
     def state(self, history: History, best_weights: Mapping[str, Any] | None, *, is_finished: bool) -> dict[str, Any]:
         """All of it after an epoch, as tensors and plain values."""
@@ -84,7 +87,8 @@ class Resumable:
 
     @property
     def _parts(self) -> dict[str, Any]:
-        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
+        parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
+        return parts if self.averaging is None else {**parts, "averaging": self.averaging}
 
 
 def copied_weights(model: nn.Module) -> dict[str, Any]:

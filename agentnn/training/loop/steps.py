@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from agentnn.training.loop.devices import autocasting
 from agentnn.training.loop.tensors import matched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch.optim import Optimizer
 
@@ -50,6 +50,7 @@ class Stepper:
         criterion: (outputs, targets) to the mean loss.
         options: How to train.
         device: Where the model is.
+        forward: What computes as the model does while it learns, such as the model compiled; the model without it.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Stepper:
         criterion: Callable[[Tensor, Tensor], Tensor],
         options: TrainingOptions,
         device: torch.device,
+        forward: Callable[[Tensor], Any] | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -66,6 +68,7 @@ class Stepper:
         self.options = options
         self.device = device
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "float16")
+        self._forward = model if forward is None else forward
         self._autocast = autocasting(device, options.precision)
         self._weights = [one for group in optimizer.param_groups for one in group["params"]]
         self._asks_again = isinstance(optimizer, torch.optim.LBFGS)
@@ -94,7 +97,7 @@ class Stepper:
         losses = []
         is_one = len(rows) <= self.options.batch_size
         for batch in (rows,) if is_one else torch.split(rows, self.options.batch_size):
-            loss = self._compare(samples.rows(batch)).loss
+            loss = self._compare(self._forward, samples.rows(batch)).loss
             if not is_one:
                 loss = loss * (len(batch) / len(rows))
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -104,15 +107,37 @@ class Stepper:
             nn.utils.clip_grad_norm_(self._weights, self.options.clip_norm)
         return losses[0] if is_one else torch.stack(losses).sum()
 
-    def evaluate(self, samples: Samples, metrics: Mapping[str, Callable[[Tensor, Tensor], float]]) -> dict[str, float]:
-        """``val_loss`` and the metrics; a bounded number of samples at a time, with the model in evaluation mode."""
+    def learns(self, *, is_learning: bool) -> None:
+        """Put the model, and the criterion if it is a module, into training or evaluation mode."""
+        self.model.train(is_learning)
+        if isinstance(self.criterion, nn.Module):
+            self.criterion.train(is_learning)
+
+    def batches(self, samples: Samples) -> Iterator[Tensor]:
+        """The inputs as they are, batch by batch, where the model is."""
+        for inputs in torch.split(samples.inputs, self.options.batch_size):
+            yield inputs.to(self.device, non_blocking=True)
+
+    def evaluate(
+        self,
+        samples: Samples,
+        metrics: Mapping[str, Callable[[Tensor, Tensor], float]],
+        model: nn.Module | None = None,
+    ) -> dict[str, float]:
+        """``val_loss`` and the metrics; a bounded number of samples at a time, with the model in evaluation mode.
+
+        Args:
+            samples: What the model is asked for.
+            metrics: By name, (outputs, targets) to a number.
+            model: One in evaluation mode that is asked in the place of the one that is trained.
+        """
         count = len(samples.inputs)
         at_once = max(self.options.batch_size, VALUES_AT_ONCE // samples.inputs[0].numel())
         total, seen = torch.zeros((), device=self.device), []
-        self.model.eval()
+        self.learns(is_learning=False)
         with torch.no_grad():
             for inputs, targets in zip(*(torch.split(one, at_once) for one in samples), strict=True):
-                compared = self._compare(Samples(inputs, targets))
+                compared = self._compare(self.model if model is None else model, Samples(inputs, targets))
                 total.add_(compared.loss, alpha=len(inputs) / count)
                 seen.append((compared.outputs, compared.targets) if metrics else ())
             values = {"val_loss": total.item()}
@@ -121,9 +146,9 @@ class Stepper:
                 values |= {name: float(metric(outputs, targets)) for name, metric in metrics.items()}
         return values
 
-    def _compare(self, samples: Samples) -> Compared:
+    def _compare(self, forward: Callable[[Tensor], Any], samples: Samples) -> Compared:
         with self._autocast():
-            outputs = self.model(samples.inputs.to(self.device, non_blocking=True))
+            outputs = forward(samples.inputs.to(self.device, non_blocking=True))
         if self.options.precision != "float32" and isinstance(outputs, Tensor):
             outputs = outputs.float()
         targets = matched(samples.targets.to(self.device, non_blocking=True), outputs, self.criterion)

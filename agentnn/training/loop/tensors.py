@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from agentnn.errors import UsageError
+from agentnn.training.loop.robust_losses import ElementwiseLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ _ELEMENTWISE = (
     nn.PoissonNLLLoss,
     nn.SoftMarginLoss,
     nn.MultiLabelSoftMarginLoss,
+    ElementwiseLoss,
 )
 """Losses that compare value by value, and would broadcast what does not fit."""
 

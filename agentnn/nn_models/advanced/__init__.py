@@ -1,0 +1,1 @@
+"""What :class:`~agentnn.nn_models.advanced_training.AdvancedTrainer` is made of."""

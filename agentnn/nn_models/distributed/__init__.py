@@ -1,0 +1,1 @@
+"""What :mod:`agentnn.nn_models.training_infrastructure` is made of."""
