@@ -62,7 +62,7 @@ def in_process(url: str, rounds: int, large_rounds: int) -> None:
     from agentnn.query.runs import RunQuery
     from agentnn.query.selection import BestQuery
     from agentnn.settings import Settings
-    from agentnn.stores.base import open_store
+    from agentnn.stores.opening import open_store
 
     os.environ["MLFLOW_TRACKING_URI"] = url
     store, client = open_store(Settings(url, registry_uri=url)), MlflowClient(url)

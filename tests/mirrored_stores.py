@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import pytest
     from real_stores import MariaCluster, PostgresCluster
 
@@ -29,13 +31,13 @@ BOOLEANS = ("is_nan",)
 class Mirror:
     """One store on a server, which takes over what a SQLite database holds."""
 
-    def __init__(self, uri: str, connection: Any) -> None:
+    def __init__(self, uri: str, connect: Callable[[], Any]) -> None:
         from agentnn.stores.sql_server.store import ServerRegistry, ServerStore
 
         self.uri = uri
         self.store: ServerStore = ServerStore(uri)
         self.registry: ServerRegistry = ServerRegistry(uri)
-        self._connection = connection
+        self._connect = connect
         self._quote = "`" if uri.startswith("mysql") else '"'
         self._held: tuple[Any, ...] = ()
 
@@ -43,7 +45,7 @@ class Mirror:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in (self.store, self.registry, self._connection):
+        for one in (self.store, self.registry):
             one.close()
 
     def show(self, database: Path) -> Mirror:
@@ -56,13 +58,20 @@ class Mirror:
             self._held = state
         return self
 
+    @contextmanager
+    def writing(self) -> Iterator[Any]:
+        """A cursor of somebody else, whose changes are committed; what the store holds is no longer known."""
+        self._held = ()
+        with closing(self._connect()) as connection, closing(connection.cursor()) as cursor:
+            yield cursor
+            connection.commit()
+
     def _fill(self, database: Path) -> None:
-        with closing(self._connection.cursor()) as cursor, closing(sqlite3.connect(database)) as source:
+        with self.writing() as cursor, closing(sqlite3.connect(database)) as source:
             for table in reversed(TABLES):
                 cursor.execute(f"DELETE FROM {table}")
             for table in TABLES:
                 self._copy(source, cursor, table)
-        self._connection.commit()
 
     def _copy(self, source: sqlite3.Connection, cursor: Any, table: str) -> None:
         columns = [row[1] for row in source.execute(f"PRAGMA table_info({table})")]
@@ -102,19 +111,23 @@ class Mirrors:
 
         cluster: PostgresCluster = self._request.getfixturevalue("postgres")
         uri = cluster.create_store("/nowhere/0")
-        return Mirror(uri, psycopg.connect(uri.replace("+psycopg", "")))
+        return Mirror(uri, lambda: psycopg.connect(uri.replace("+psycopg", "")))
 
     def _maria(self) -> Mirror:
         import pymysql
 
         cluster: MariaCluster = self._request.getfixturevalue("mariadb")
-        connection = pymysql.connect(
-            host="127.0.0.1", port=cluster.port, user="root", database=cluster.TEMPLATE, init_command=(
-                "SET sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
-            ),
-        )  # fmt: skip
+
+        def connect() -> Any:
+            return pymysql.connect(
+                host="127.0.0.1", port=cluster.port, user="root", database=cluster.TEMPLATE, init_command=(
+                    "SET sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
+                ),
+            )  # fmt: skip
+
+        mirror = Mirror(cluster.uri, connect)
         # What a collation takes for one name, and a key for one row: the tests tell them apart.
-        with closing(connection.cursor()) as cursor:
+        with mirror.writing() as cursor:
             cursor.execute("ALTER TABLE datasets DROP PRIMARY KEY, ADD INDEX (experiment_id)")
             cursor.execute("ALTER TABLE registered_model_aliases DROP PRIMARY KEY, ADD INDEX (workspace, name)")
-        return Mirror(cluster.uri, connection)
+        return mirror

@@ -11,19 +11,17 @@ schedule with a warm-up, robust losses and smoothed labels, an average of the we
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable, UsageError
+from agentnn.errors import UsageError
 from agentnn.nn_models.advanced.network import HierarchicalNetwork
 from agentnn.nn_models.advanced.options import AdvancedOptions
 from agentnn.nn_models.advanced.recipe import Recipe
-from agentnn.tracking.active_run import NullRun
+from agentnn.nn_models.trainer_runs import TrainerRuns
 from agentnn.tracking.journal.state import read_json, write_json
-from agentnn.tracking.run_context import current_run
-from agentnn.tracking.starting import start_run
 from agentnn.training.hierarchy import InputConfig
 from agentnn.training.loop.devices import choose_device
 from agentnn.training.loop.tensors import sample_tensors
@@ -33,13 +31,12 @@ from agentnn.training.train_nn_model import train_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     import torch
     from torch import Tensor, nn
 
     from agentnn.settings import Settings
-    from agentnn.tracking.active_run import ActiveRun
+    from agentnn.tracking.active_run import ActiveRun, NullRun
     from agentnn.training.loop.history import History
     from agentnn.training.recording import RunLogger
 
@@ -113,13 +110,15 @@ class AdvancedTrainer:
         self.model = model
         self.options = options or AdvancedOptions()
         self.criterion = criterion
-        self.experiment = experiment
-        self._given_run = run
-        self._run_name = run_name
-        self._tags = dict(tags or {})
-        self._tracking_uri = tracking_uri
-        self._settings = settings
-        self._track = track
+        self._runs = TrainerRuns(
+            given=run,
+            experiment=experiment,
+            name=run_name,
+            tags=dict(tags or {}),
+            tracking_uri=tracking_uri,
+            settings=settings,
+            track=track,
+        )
 
     def train(
         self,
@@ -162,7 +161,7 @@ class AdvancedTrainer:
         validation = sample_tensors(self._packed(X_val), y_val, ("X_val", "y_val"), dtype, device)
         recipe = Recipe.of(model, options, len(train[0]), self._output_dim(train[1]), self.criterion)
         run_before = self._run_of_checkpoints()
-        with self._run(run_before) as run:
+        with self._runs.open(run_before, model_type=self._model_type()) as run:
             if logger is None and run.uuid != run_before:
                 run.log_params({name: one for name, one in options.to_dict().items() if name not in _NO_PARAMS})
             self._log_facts(run, recipe, len(train[0]), len(validation[0]))
@@ -209,20 +208,6 @@ class AdvancedTrainer:
         return int(targets.shape[1]) if targets.ndim > 1 else 1
 
     # --- the run
-
-    def _run(self, uuid: str) -> AbstractContextManager[ActiveRun | NullRun]:
-        """The run that was given; the one that the checkpoints are of, as far as it is there; or a new one."""
-        if self._given_run is not None:
-            return nullcontext(self._given_run)
-        if not self._track:
-            return NullRun()
-        where: dict[str, Any] = {"settings": self._settings, "tracking_uri": self._tracking_uri}
-        where["nested"] = current_run() is not None
-        if uuid:
-            with suppress(ConflictError, NotFoundError, StoreUnavailable):
-                return start_run(run_id=uuid, **where)
-        tags = {"model_type": self._model_type(), **self._tags}
-        return start_run(self._run_name, experiment=self.experiment, tags=tags, **where)
 
     def _model_type(self) -> str:
         return self.model.config.family if isinstance(self.model, Network) else type(self.model).__name__

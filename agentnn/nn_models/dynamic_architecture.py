@@ -11,12 +11,11 @@ A network can also be changed by hand (:class:`~agentnn.nn_models.architecture.n
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable, UsageError
+from agentnn.errors import UsageError
 from agentnn.nn_models.architecture.description import Architecture, Block
 from agentnn.nn_models.architecture.files import load_network, save_network
 from agentnn.nn_models.architecture.growth import Growth
@@ -30,9 +29,7 @@ from agentnn.nn_models.architecture.search import (
     search_architectures,
 )
 from agentnn.nn_models.architecture.trainee import Teaching
-from agentnn.tracking.active_run import NullRun
-from agentnn.tracking.run_context import current_run
-from agentnn.tracking.starting import start_run
+from agentnn.nn_models.trainer_runs import TrainerRuns
 from agentnn.training.loop.checkpoints import Checkpoints
 from agentnn.training.loop.devices import choose_device, reproducible
 from agentnn.training.loop.optimisation import build_loss
@@ -41,14 +38,13 @@ from agentnn.training.loop.tensors import sample_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from agentnn.settings import Settings
-    from agentnn.tracking.active_run import ActiveRun
+    from agentnn.tracking.active_run import ActiveRun, NullRun
 
 __all__ = [
     "Architecture",
@@ -113,14 +109,17 @@ class ArchitectureOptimizer:
         self.start = start
         self.options = options or ArchitectureOptions()
         self.criterion = criterion
-        self.experiment = experiment
         self._make_optimizer = make_optimizer or self._optimizer_of_options
-        self._run_name = run_name
-        self._tags = dict(tags or {})
-        self._tracking_uri = tracking_uri
-        self._settings = settings
-        self._open_run, self._prefix = run, prefix
-        self._track = track
+        self._prefix = prefix
+        self._runs = TrainerRuns(
+            given=run,
+            experiment=experiment,
+            name=run_name,
+            tags=dict(tags or {}),
+            tracking_uri=tracking_uri,
+            settings=settings,
+            track=track,
+        )
 
     @property
     def architecture(self) -> Architecture:
@@ -169,7 +168,7 @@ class ArchitectureOptimizer:
         with seeded, Checkpoints(options.checkpoint_dir, 0) as checkpoints:
             saved = checkpoints.start(device, resume=options.resume)
             growth = Growth.restore(saved, teaching, self._make_optimizer) if saved is not None else None
-            with self._run(saved) as run:
+            with self._runs.open(saved["run"] if saved else "", model_type="dynamic_mlp") as run:
                 if growth is None:
                     self._log_beginning(run, teaching)
                     growth = Growth.begin(teaching, self.start, self._make_optimizer)
@@ -249,24 +248,8 @@ class ArchitectureOptimizer:
 
     # --- the run
 
-    def _run(self, saved: Mapping[str, Any] | None) -> AbstractContextManager[ActiveRun | NullRun]:
-        """A new run, below the one that is open here; or the one that a checkpoint is of, as far as it is there."""
-        if not self._track:
-            return NullRun()
-        if self._open_run is not None:
-            return nullcontext(self._open_run)
-        where: dict[str, Any] = {"settings": self._settings, "tracking_uri": self._tracking_uri}
-        where["nested"] = current_run() is not None
-        if saved is not None and saved["run"]:
-            try:
-                return start_run(run_id=saved["run"], **where)
-            except (ConflictError, NotFoundError, StoreUnavailable):
-                pass
-        tags = {"model_type": "dynamic_mlp", **self._tags}
-        return start_run(self._run_name, experiment=self.experiment, tags=tags, **where)
-
     def _log_beginning(self, run: ActiveRun | NullRun, teaching: Teaching) -> None:
-        if run is self._open_run:
+        if run is self._runs.given:
             return
         params = {name: value for name, value in self.options.to_dict().items() if name not in _NO_PARAMS}
         run.log_params(

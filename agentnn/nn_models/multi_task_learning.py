@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,21 +26,20 @@ from agentnn.nn_models.multi_task.options import MultiTaskOptions
 from agentnn.nn_models.multi_task.parts import Parts
 from agentnn.nn_models.multi_task.results import MultiTaskResult
 from agentnn.nn_models.multi_task.tasks import Task
-from agentnn.tracking.active_run import ActiveRun, NullRun
-from agentnn.tracking.run_context import current_run
-from agentnn.tracking.starting import start_run
+from agentnn.nn_models.trainer_runs import TrainerRuns
+from agentnn.tracking.active_run import ActiveRun
 from agentnn.training.loop.devices import choose_device, reproducible
 from agentnn.training.network_files import log_network
 from agentnn.training.train_nn_model import check_request, train_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from torch.optim import Optimizer
 
     from agentnn.settings import Settings
+    from agentnn.tracking.active_run import NullRun
     from agentnn.training.recording import RunLogger
 
 __all__ = [
@@ -100,15 +98,17 @@ class MultiTaskTrainer:
         track: bool = True,
     ) -> None:
         self.options = options
-        self.experiment = experiment
         self._make_optimizer = make_optimizer or self._optimizer_of_options
         self._make_scheduler = make_scheduler
-        self._given_run = run
-        self._run_name = run_name
-        self._tags = dict(tags or {})
-        self._tracking_uri = tracking_uri
-        self._settings = settings
-        self._track = track
+        self._runs = TrainerRuns(
+            given=run,
+            experiment=experiment,
+            name=run_name,
+            tags=dict(tags or {}),
+            tracking_uri=tracking_uri,
+            settings=settings,
+            track=track,
+        )
 
     def fit(
         self,
@@ -145,7 +145,7 @@ class MultiTaskTrainer:
         seeded = reproducible(
             device, seed=training.seed, deterministic=training.deterministic, num_threads=training.num_threads
         )
-        with seeded, self._run() as run:
+        with seeded, self._runs.open(model_type="multi_task") as run:
             setup = self._setup(parts, device)
             self._log_beginning(run, setup.trainee.network, parts)
             history = train_model(
@@ -215,21 +215,6 @@ class MultiTaskTrainer:
 
     # --- the run
 
-    def _run(self) -> AbstractContextManager[ActiveRun | NullRun]:
-        """The run that was handed in, or a new one, below the one that is open here."""
-        if self._given_run is not None:
-            return nullcontext(self._given_run)
-        if not self._track:
-            return NullRun()
-        return start_run(
-            self._run_name,
-            experiment=self.experiment,
-            tags={"model_type": "multi_task", **self._tags},
-            nested=current_run() is not None,
-            tracking_uri=self._tracking_uri,
-            settings=self._settings,
-        )
-
     def _log_beginning(self, run: ActiveRun | NullRun, network: MultiTaskNetwork, parts: Parts) -> None:
         facts = {"n_parameters": network.n_parameters}
         for name, packed in (("train", parts.train[1]), ("validation", parts.validation[1])):
@@ -237,11 +222,11 @@ class MultiTaskTrainer:
             facts |= {
                 f"labels.{task.name}.{name}": int(one) for task, one in zip(self.options.tasks, counts, strict=True)
             }
-        run.log_params(facts if self._given_run is not None else {**self.options.to_params(), **facts})
+        run.log_params(facts if self._runs.given is not None else {**self.options.to_params(), **facts})
 
     def _log_end(self, run: ActiveRun | NullRun, result: MultiTaskResult, parts: Parts) -> None:
         run.log_dict(result.to_dict(), "multi_task.json")
-        if self._given_run is not None:
+        if self._runs.given is not None:
             return  # its owner says what else belongs to it
         monitored, history = self.options.training.monitor, result.history
         if history.best_epoch:

@@ -28,6 +28,7 @@ from agentnn.nn_models.distributed.replicas import replica_of
 from agentnn.nn_models.distributed.sharding import noise_seed, order_of_epoch
 from agentnn.nn_models.distributed.stepping import ShardedStepper
 from agentnn.nn_models.distributed.versions import VersionedCheckpoints
+from agentnn.nn_models.trainer_runs import TrainerRuns
 from agentnn.training.loop.devices import reproducible, seed_everything
 from agentnn.training.loop.history import OWN_METRICS, History
 from agentnn.training.loop.optimisation import Schedule
@@ -145,8 +146,16 @@ class DistributedTrainer:
         self.options = options or TrainingOptions()
         self.distributed = distributed or DistributedOptions()
         self.make_schedule = make_schedule
-        where = {"settings": settings, "tracking_uri": tracking_uri}
-        self._record = RunRecord(run, run_name, experiment, dict(tags or {}), where, is_wanted=track)
+        runs = TrainerRuns(
+            given=run,
+            experiment=experiment,
+            name=run_name,
+            tags=dict(tags or {}),
+            tracking_uri=tracking_uri,
+            settings=settings,
+            track=track,
+        )
+        self._record = RunRecord(runs)
 
     def fit(
         self,

@@ -13,7 +13,7 @@ from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import find_experiment, find_run
 from agentnn.records import Experiment, Metric, Run
 from agentnn.settings import Settings
-from agentnn.stores.base import open_registry, open_store
+from agentnn.stores.opening import open_registry, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path

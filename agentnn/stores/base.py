@@ -1,15 +1,8 @@
-"""The contract that every store keeps, and the door through which all are opened."""
+"""The contract that every store keeps."""
 
 from __future__ import annotations
 
-import difflib
-import warnings
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
-
-from agentnn.errors import AgentNNWarning, StoreUnavailable, UsageError
-from agentnn.settings import holds_runs, redact, toml_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -18,12 +11,7 @@ if TYPE_CHECKING:
     from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import Best, BestQuery
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
-    from agentnn.settings import Settings
     from agentnn.stores.artifact_files import RunFiles
-
-_MLFLOW_SCHEMES = ("http", "https", "file", "databricks", "databricks-uc", "uc")
-_BARE_SCHEMES = ("databricks", "databricks-uc", "uc")
-_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 class History(NamedTuple):
@@ -107,165 +95,3 @@ def has_field(store: TrackingStore, field: Field, query: RunQuery) -> bool:
         case "metric" | "param" | "tag" as kind:
             return field.key in store.field_keys(kind, query)
     return False
-
-
-def open_store(settings: Settings) -> TrackingStore:
-    """Open the store of runs that the settings name.
-
-    Raises:
-        UsageError: The URI's scheme is unknown.
-        StoreUnavailable, CorruptDataError, NotAStoreError: The store can't be read.
-    """
-    uri = settings.tracking_uri
-    if _is_sqlite(uri):
-        from agentnn.stores.sql import SqlStore
-        from agentnn.stores.sqlite_file import SchemaMismatch
-
-        try:
-            return SqlStore(uri, workspace=settings.workspace, settings=settings)
-        except SchemaMismatch as mismatch:
-            _warn_of_slow_path(mismatch)
-    elif toml_folder(uri) is not None:
-        from agentnn.stores.toml.asking.store import TomlStore
-
-        return TomlStore(settings)
-    elif _is_server(uri):
-        from agentnn.stores.rest.opening import open_rest_store
-
-        server = open_rest_store(settings)
-        if server is not None:
-            return server
-    elif _is_database_server(uri):
-        from agentnn.stores.sql_server.opening import open_server_store
-        from agentnn.stores.sqlite_file import SchemaMismatch
-
-        try:
-            database = open_server_store(settings)
-        except SchemaMismatch as mismatch:
-            _warn_of_slow_path(mismatch)
-        else:
-            if database is not None:
-                return database
-    elif _is_folder(settings):
-        from agentnn.stores.mlruns.store import MlrunsStore
-
-        _checked(uri)
-        return MlrunsStore(settings)
-    return _through_mlflow(settings)
-
-
-def open_registry(settings: Settings) -> ModelRegistry:
-    """Open the model registry that the settings name.
-
-    Raises:
-        UsageError: The URI's scheme is unknown.
-        StoreUnavailable, CorruptDataError, NotAStoreError: The store can't be read.
-    """
-    uri = settings.registry_uri
-    if _is_sqlite(uri):
-        from agentnn.stores.sql_registry import SqlRegistry
-        from agentnn.stores.sqlite_file import SchemaMismatch
-
-        try:
-            return SqlRegistry(uri, workspace=settings.workspace)
-        except SchemaMismatch as mismatch:
-            _warn_of_slow_path(mismatch)
-    elif toml_folder(uri) is not None:
-        from agentnn.stores.toml.asking.registry import NoRegistry
-
-        return NoRegistry()
-    elif _is_server(uri):
-        from agentnn.stores.rest.opening import open_rest_registry
-
-        registry = open_rest_registry(settings)
-        if registry is not None:
-            return registry
-    elif _is_folder(replace(settings, tracking_uri=uri)):
-        from agentnn.stores.mlruns.registry import MlrunsRegistry
-
-        _checked(uri)
-        return MlrunsRegistry(settings)
-    elif _is_database_server(uri):
-        from agentnn.stores.sql_server.opening import open_server_registry
-        from agentnn.stores.sqlite_file import SchemaMismatch
-
-        try:
-            models = open_server_registry(settings)
-        except SchemaMismatch as mismatch:
-            _warn_of_slow_path(mismatch)
-        else:
-            if models is not None:
-                return models
-    from agentnn.stores.mlflow_client import MlflowClientRegistry
-
-    return MlflowClientRegistry(_checked(uri), settings)
-
-
-def _through_mlflow(settings: Settings) -> TrackingStore:
-    from agentnn.stores.mlflow_client import MlflowClientStore
-
-    return MlflowClientStore(_checked(settings.tracking_uri), settings)
-
-
-def _is_sqlite(uri: str) -> bool:
-    return uri.lower().startswith(("sqlite://", "sqlite+pysqlite://"))
-
-
-def _is_server(uri: str) -> bool:
-    return uri.lower().startswith(("http://", "https://"))
-
-
-def _is_folder(settings: Settings) -> bool:
-    from agentnn.stores.mlruns.place import mlruns_folder
-
-    return mlruns_folder(settings) is not None
-
-
-def _is_database_server(uri: str) -> bool:
-    return uri.lower().startswith(("postgresql", "mysql"))
-
-
-def _warn_of_slow_path(mismatch: Exception) -> None:
-    warnings.warn(f"{mismatch}; MLflow's own client answers instead, slowly", AgentNNWarning, stacklevel=4)
-
-
-def _checked(uri: str) -> str:
-    """A URI that MLflow can open without making anything up.
-
-    Raises:
-        UsageError: MLflow does not know the scheme, or the path is a file.
-        StoreUnavailable: There is no such folder; MLflow would make one.
-    """
-    scheme, separator, rest = uri.partition("://")
-    if not separator and not uri.startswith("file:"):
-        if uri in _BARE_SCHEMES or _is_plugin(uri.partition(":")[0]):
-            return uri
-        return _checked_folder(uri, Path(uri))
-    if uri.startswith("file:"):
-        from agentnn.stores.artifact_places import local_folder
-
-        return _checked_folder(uri, local_folder(uri) or Path(uri))
-    dialect = scheme.lower().partition("+")[0]
-    if dialect in _DATABASES or dialect in _MLFLOW_SCHEMES or _is_plugin(scheme):
-        return uri
-    near = difflib.get_close_matches(dialect, (*_DATABASES, *_MLFLOW_SCHEMES), n=1)
-    hint = (
-        f"did you mean {near[0]}://{rest}?"
-        if near
-        else "for instance sqlite:///mlflow.db, http://127.0.0.1:5000, ./mlruns, toml:./checkpoints"
-    )
-    raise UsageError(f"unknown scheme {scheme!r} in the tracking URI {redact(uri)!r}", hint=redact(hint))
-
-
-def _checked_folder(uri: str, folder: Path) -> str:
-    if folder.is_file():
-        raise UsageError(f"{uri} is a file, not a folder of runs", hint=f"for a database write sqlite:///{folder}")
-    if not holds_runs(folder):  # MLflow would make it into a store
-        raise StoreUnavailable(f"there is no store at {uri}", hint="check --tracking-uri or MLFLOW_TRACKING_URI")
-    return uri
-
-
-def _is_plugin(scheme: str) -> bool:
-    from importlib.metadata import entry_points  # slow, and only reached by an unknown scheme
-
-    return bool(scheme) and any(one.name == scheme for one in entry_points(group="mlflow.tracking_store"))

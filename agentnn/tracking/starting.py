@@ -255,7 +255,7 @@ def _find_in_store(run_id: str, settings: Settings) -> Run:
         NotFoundError: There is none.
         ConflictError: It is deleted.
     """
-    from agentnn.stores.base import open_store
+    from agentnn.stores.opening import open_store
 
     store = open_store(settings)
     try:

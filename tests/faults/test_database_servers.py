@@ -22,8 +22,8 @@ from agentnn.query.filters import parse_filter
 from agentnn.query.runs import RunQuery
 from agentnn.query.selection import BestQuery
 from agentnn.settings import Settings
-from agentnn.stores.base import open_registry, open_store
 from agentnn.stores.mlflow_client import MlflowClientStore
+from agentnn.stores.opening import open_registry, open_store
 from agentnn.stores.sql_server import database as limits
 from agentnn.stores.sql_server import mysql, postgres
 from agentnn.stores.sql_server.store import ServerRegistry, ServerStore
@@ -49,10 +49,8 @@ def settings_of(uri: str) -> Settings:
 
 def change(mirror: Mirror, statement: str) -> None:
     """Change the store as somebody else would."""
-    with closing(mirror._connection.cursor()) as cursor:
+    with mirror.writing() as cursor:
         cursor.execute(statement)
-    mirror._connection.commit()
-    mirror._held = ()
 
 
 def test_the_doors_lead_to_the_tables(mirror: Mirror) -> None:
@@ -130,7 +128,7 @@ def test_an_unknown_schema_is_left_to_mlflow_with_a_note(mirror: Mirror) -> None
 def test_a_locked_table_is_said_by_the_deadline(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_SESSION", postgres._SESSION.replace("lock_timeout=5000", "lock_timeout=200"))
     monkeypatch.setattr(mysql, "LOCK_TIMEOUT_S", 1)
-    with closing(ServerStore(mirror.uri)) as store, closing(mirror._connection.cursor()) as writer:
+    with closing(ServerStore(mirror.uri)) as store, mirror.writing() as writer:
         is_postgres = mirror.uri.startswith("postgresql")
         writer.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE" if is_postgres else "LOCK TABLES runs WRITE")
         try:

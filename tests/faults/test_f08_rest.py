@@ -17,7 +17,7 @@ from faulty_proxy import FaultyProxy
 from agentnn.errors import AgentNNError, CorruptDataError, StoreUnavailable, UsageError
 from agentnn.query.runs import RunQuery
 from agentnn.settings import Settings
-from agentnn.stores.base import open_registry, open_store
+from agentnn.stores.opening import open_registry, open_store
 from agentnn.stores.rest import transport
 from agentnn.stores.rest.store import RestStore
 

@@ -32,7 +32,7 @@ def as_nobody(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         "import csv, difflib, encodings.idna, io, json, os, pkgutil, sqlite3, sys, traceback, importlib\n"
         "import dotenv, rich.table, agentnn.cli\n"
         "for one in ('agentnn.cli.app', 'agentnn.cli.tables', 'agentnn.cli.pictures', 'agentnn.stores.sql',\n"
-        "            'agentnn.stores.sql_registry', 'agentnn.stores.base', 'agentnn.query.filters'):\n"
+        "            'agentnn.stores.sql_registry', 'agentnn.stores.opening', 'agentnn.query.filters'):\n"
         "    importlib.import_module(one)\n"
         "agentnn.cli.app.commands_for()\n"
         "if os.getuid() == 0:\n"
@@ -115,7 +115,7 @@ def test_a_directory_above_that_may_not_be_entered_does_not_hinder_the_search_fo
     inner.mkdir(parents=True)
     # The command starts inside, as a service does; the folder above is then closed to it.
     code = (
-        "import os, sys, json, difflib, sqlite3, agentnn.cli.app, agentnn.stores.sql, agentnn.stores.base, dotenv\n"
+        "import os, sys, json, difflib, sqlite3, agentnn.cli.app, agentnn.stores.sql, agentnn.stores.opening, dotenv\n"
         "agentnn.cli.app.commands_for()\n"
         f"os.chmod({str(inner.parent)!r}, 0o600)\n"
         f"os.setgroups([]); os.setgid({UNPRIVILEGED}); os.setuid({UNPRIVILEGED})\n"

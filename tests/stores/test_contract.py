@@ -48,9 +48,9 @@ from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, BestQuery, Excluded, aggregate_history
 from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Metric, ModelVersion, Run
 from agentnn.settings import Settings
-from agentnn.stores.base import open_registry, open_store
 from agentnn.stores.mlflow_client import MlflowClientRegistry, MlflowClientStore
 from agentnn.stores.mlruns.store import MlrunsStore
+from agentnn.stores.opening import open_registry, open_store
 from agentnn.stores.rest.registry import RestRegistry
 from agentnn.stores.rest.store import RestStore
 from agentnn.stores.sql import SqlStore

@@ -36,11 +36,11 @@ from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, BestQuery
 from agentnn.records import Metric
 from agentnn.settings import Settings
-from agentnn.stores.base import open_registry, open_store
 from agentnn.stores.mlflow_client import MlflowClientRegistry, MlflowClientStore
 from agentnn.stores.mlruns.metric_values import latest_value, points_in
 from agentnn.stores.mlruns.registry import MlrunsRegistry
 from agentnn.stores.mlruns.store import MlrunsStore
+from agentnn.stores.opening import open_registry, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -26,7 +26,6 @@ from stores.writer_requests import NOON, REQUESTS, Player
 from agentnn.errors import AgentNNError, ConflictError, CorruptDataError, NotFoundError, StoreUnavailable, UsageError
 from agentnn.records import RUN_NAME_TAG, Metric, Run
 from agentnn.settings import Settings
-from agentnn.stores.base import open_store
 from agentnn.stores.mlflow_experiments import MlflowExperimentChanges
 from agentnn.stores.mlflow_runs import MlflowRunChanges
 from agentnn.stores.mlflow_writer import MlflowWriter
@@ -34,6 +33,7 @@ from agentnn.stores.mlruns.experiment_changes import MlrunsExperimentChanges
 from agentnn.stores.mlruns.meta import as_yaml, parse, run_meta
 from agentnn.stores.mlruns.run_changes import MlrunsRunChanges
 from agentnn.stores.mlruns.writer import MlrunsWriter
+from agentnn.stores.opening import open_store
 from agentnn.stores.run_changes import DELETION_TAG
 from agentnn.stores.run_writer import UUID_TAG, open_writer
 

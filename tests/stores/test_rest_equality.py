@@ -36,7 +36,7 @@ from agentnn.query.filters import parse_filter, parse_order
 from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import BestQuery
 from agentnn.settings import Settings
-from agentnn.stores.base import open_store
+from agentnn.stores.opening import open_store
 from agentnn.stores.rest import best, counting, searching
 from agentnn.stores.rest.pushdown import NO_VALUE, Pushed, pushed, pushed_order
 

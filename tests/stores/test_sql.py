@@ -20,7 +20,7 @@ from agentnn.query.runs import RunQuery
 from agentnn.query.selection import BestQuery, Excluded
 from agentnn.records import PARENT_TAG, DatasetInput
 from agentnn.sdk.nn_models import ModelManager
-from agentnn.stores.base import open_store
+from agentnn.stores.opening import open_store
 from agentnn.stores.sql import SqlStore
 from agentnn.stores.sql_registry import SqlRegistry
 

@@ -270,7 +270,7 @@ class _Delivery:
 
     def _delivered_whole(self, goal: _Goal) -> SyncedRun:
         """How a run stands whose folder is gone; its last cursor may have been missed."""
-        from agentnn.stores.base import open_store
+        from agentnn.stores.opening import open_store
         from agentnn.stores.run_writer import UUID_TAG
 
         whole = replace(goal.first, delivered=goal.first.waiting, waiting=0, problem=None)

@@ -10,7 +10,7 @@ from agentnn.errors import AgentNNError, NotFoundError, StoreUnavailable
 from agentnn.query.expressions import Comparison, Field
 from agentnn.query.runs import RunQuery
 from agentnn.records import PARENT_TAG
-from agentnn.stores.base import open_store
+from agentnn.stores.opening import open_store
 from agentnn.stores.run_writer import UUID_TAG
 from agentnn.tracking.endings import REASON_TAG
 from agentnn.tracking.journal.journal import read_journal

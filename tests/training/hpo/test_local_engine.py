@@ -166,8 +166,8 @@ def test_a_worker_that_died_with_nothing_to_do_is_replaced():
 def test_an_interruption_ends_what_runs_and_what_that_has_started(tmp_path: Path):
     def work(task: TrialTask, report: Report) -> TrialOutcome:
         child = subprocess.Popen(["sleep", "60"])
-        (tmp_path / "pids").write_text(f"{os.getpid()} {child.pid}")
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it does not want to
+        (tmp_path / "pids").write_text(f"{os.getpid()} {child.pid}")
         time.sleep(60)
         return TrialOutcome("complete")
 
@@ -177,7 +177,7 @@ def test_an_interruption_ends_what_runs_and_what_that_has_started(tmp_path: Path
     started = time.monotonic()
     engine.close(interrupted=True)
     assert time.monotonic() - started < 20
-    assert not any(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+    wait_for(lambda: not any(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split()))
 
 
 def test_workers_leave_when_their_driver_is_killed(tmp_path: Path):
