@@ -75,7 +75,7 @@ def speed(rounds: int, pairs: int, epochs: int) -> None:
         shown = f"{middle(gained):.2f}×", f"{gained[0]:.2f} to {gained[-1]:.2f}"
         rows.append((label, f"{of_one:,.0f}", f"{of_two:,.0f}", *shown, str(rounds), goal))
     columns = (
-        "64-1024-1024-1024-1, 512 a batch",
+        "64-1024-1024-1024-1, 2048 a batch",
         "samples/s, 1 process",
         "2 processes",
         "gained",

@@ -55,6 +55,8 @@ class ShardedStepper(Stepper):
 
     def _backward(self, samples: Samples, rows: Tensor) -> Tensor:
         """The gradients of the mean loss over the rows of all processes; gives what this process adds to that loss."""
+        if self._group.size == 1 and not self._replica.is_sharded:
+            return super()._backward(samples, rows)
         self.optimizer.zero_grad()
         losses = []
         batches = torch.split(rows, self.options.batch_size)
@@ -62,9 +64,10 @@ class ShardedStepper(Stepper):
             own = self._group.part_of(batch)
             with self._replica.without_sync(is_last=number == len(batches)):
                 loss = self._compare(self._forward, samples.rows(own if len(own) else batch[:1])).loss
-                loss = loss * (len(own) / len(rows))
-                self.scaler.scale(loss * self._group.size).backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
+                share = len(own) / len(rows)
+                weight = share * self._group.size
+                self.scaler.scale(loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach() if share == 1 else loss.detach() * share)
         if self.options.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._weights, self.options.clip_norm)
