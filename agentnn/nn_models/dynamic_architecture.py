@@ -32,6 +32,7 @@ from agentnn.nn_models.architecture.trainee import Teaching
 from agentnn.nn_models.trainer_runs import TrainerRuns
 from agentnn.training.loop.checkpoints import Checkpoints
 from agentnn.training.loop.devices import choose_device, reproducible
+from agentnn.training.loop.named_optimizers import named_optimizer
 from agentnn.training.loop.optimisation import build_loss
 from agentnn.training.loop.steps import Samples
 from agentnn.training.loop.tensors import sample_tensors
@@ -221,13 +222,7 @@ class ArchitectureOptimizer:
 
     def _optimizer_of_options(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         options = self.options
-        kind = getattr(torch.optim, options.optimizer, None)
-        if not isinstance(kind, type) or not issubclass(kind, torch.optim.Optimizer):
-            raise UsageError(f"torch.optim has no {options.optimizer!r}", hint="AdamW, Adam, SGD or RMSprop")
-        decay: dict[str, Any] = {} if options.weight_decay is None else {"weight_decay": options.weight_decay}
-        make: Any = kind
-        made: Optimizer = make(parameters, lr=options.learning_rate, **decay)
-        return made
+        return named_optimizer(options.optimizer, parameters, options.learning_rate, options.weight_decay)
 
     def _result(
         self, growth: Growth, why_over: str, resumed_from: int | None, run: ActiveRun | NullRun

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from agentnn.errors import UsageError
 from agentnn.nn_models.multi_task.balance import build_balance
 from agentnn.nn_models.multi_task.criterion import CombinedLoss, Trainee
 from agentnn.nn_models.multi_task.files import MainTask, load_network, save_network
@@ -29,6 +28,7 @@ from agentnn.nn_models.multi_task.tasks import Task
 from agentnn.nn_models.trainer_runs import TrainerRuns
 from agentnn.tracking.active_run import ActiveRun
 from agentnn.training.loop.devices import choose_device, reproducible
+from agentnn.training.loop.named_optimizers import named_optimizer
 from agentnn.training.network_files import log_network
 from agentnn.training.train_nn_model import check_request, train_model
 
@@ -205,13 +205,7 @@ class MultiTaskTrainer:
 
     def _optimizer_of_options(self, groups: list[dict[str, Any]]) -> Optimizer:
         options = self.options
-        kind = getattr(torch.optim, options.optimizer, None)
-        if not isinstance(kind, type) or not issubclass(kind, torch.optim.Optimizer):
-            raise UsageError(f"torch.optim has no {options.optimizer!r}", hint="AdamW, Adam, SGD or RMSprop")
-        decay: dict[str, Any] = {} if options.weight_decay is None else {"weight_decay": options.weight_decay}
-        make: Any = kind
-        made: Optimizer = make(groups, lr=options.learning_rate, **decay)
-        return made
+        return named_optimizer(options.optimizer, groups, options.learning_rate, options.weight_decay)
 
     # --- the run
 

@@ -245,19 +245,33 @@ class Network(nn.Module):
 
     def _outputs(self, inputs: ArrayLike) -> Tensor:
         """On the CPU, shape (samples, output_dim); the mode is left as it was."""
-        array = np.asarray(inputs, dtype=np.float32)
-        window, n_features = self.config.window, self.config.n_features
-        if array.shape[1:] not in ((window, n_features), (window * n_features,)):
-            raise UsageError(f"inputs of shape {array.shape} don't fit (samples, {window}, {n_features})")
-        days = torch.tensor(array.reshape(-1, window, n_features))
-        was_training = self.training
-        self.eval()
-        with torch.inference_mode():
-            at_once = max(1, VALUES_AT_ONCE // (window * n_features))
-            device = self.feature_mean.device
-            outputs = torch.cat([self(part.to(device)).float().cpu() for part in torch.split(days, at_once)])
-        self.train(was_training)
-        return outputs
+        return outputs_of(self, inputs, self.config.window, self.config.n_features)
+
+
+def outputs_of(network: nn.Module, inputs: ArrayLike, window: int, n_features: int) -> Tensor:
+    """What a network in evaluation mode gives, on the CPU, whatever its mode is, which is left as it was.
+
+    Args:
+        network: Takes (samples, window, features), and has a buffer ``feature_mean`` where its weights are.
+        inputs: Shape (samples, window, features) or (samples, window * features), as many as there are.
+        window: Days of a sample.
+        n_features: Values of a day.
+
+    Raises:
+        UsageError: The inputs have another shape.
+    """
+    array = np.asarray(inputs, dtype=np.float32)
+    if array.shape[1:] not in ((window, n_features), (window * n_features,)):
+        raise UsageError(f"inputs of shape {array.shape} don't fit (samples, {window}, {n_features})")
+    days = torch.tensor(array.reshape(-1, window, n_features))
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        at_once = max(1, VALUES_AT_ONCE // (window * n_features))
+        device = network.get_buffer("feature_mean").device
+        outputs = torch.cat([network(part.to(device)).float().cpu() for part in torch.split(days, at_once)])
+    network.train(was_training)
+    return outputs
 
 
 class NetworkModel:

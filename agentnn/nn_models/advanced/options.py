@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import torch
-
 from agentnn.errors import UsageError
+from agentnn.training.loop.named_optimizers import optimizer_class
 from agentnn.training.loop.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -144,9 +143,7 @@ class AdvancedOptions:
         for name, known in (("average", Average), ("keep", Keep)):
             if getattr(self, name) not in get_args(known):
                 raise UsageError(f"unknown {name} {getattr(self, name)!r}", hint=f"one of {', '.join(get_args(known))}")
-        kind = getattr(torch.optim, self.optimizer, None)
-        if not isinstance(kind, type) or not issubclass(kind, torch.optim.Optimizer):
-            raise UsageError(f"torch.optim has no {self.optimizer!r}", hint="AdamW, Adam, SGD or RMSprop")
+        optimizer_class(self.optimizer)
         self.of_loop()  # checks what is left
 
     @classmethod

@@ -14,7 +14,7 @@ from agentnn.errors import ConfigError, UsageError
 from agentnn.nn_models.multi_task.fusion import FeatureAttention, Fusion, SameForAll, StepAttention
 from agentnn.nn_models.multi_task.tasks import Task, checked_tasks, output_places
 from agentnn.training.families import ACTIVATIONS, FAMILIES
-from agentnn.training.networks import VALUES_AT_ONCE, NetworkConfig
+from agentnn.training.networks import NetworkConfig, outputs_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -184,19 +184,7 @@ class MultiTaskNetwork(nn.Module):
 
     def _outputs(self, inputs: ArrayLike) -> Tensor:
         """On the CPU; the mode is left as it was."""
-        array = np.asarray(inputs, dtype=np.float32)
-        window, n_features = self.config.encoder.window, self.config.encoder.n_features
-        if array.shape[1:] not in ((window, n_features), (window * n_features,)):
-            raise UsageError(f"inputs of shape {array.shape} don't fit (samples, {window}, {n_features})")
-        days = torch.tensor(array.reshape(-1, window, n_features))
-        was_training = self.training
-        self.eval()
-        with torch.inference_mode():
-            at_once = max(1, VALUES_AT_ONCE // (window * n_features))
-            device = self.feature_mean.device
-            outputs = torch.cat([self(part.to(device)).float().cpu() for part in torch.split(days, at_once)])
-        self.train(was_training)
-        return outputs
+        return outputs_of(self, inputs, self.config.encoder.window, self.config.encoder.n_features)
 
 
 def _head(width: int, task: Task, config: MultiTaskConfig) -> nn.Sequential:
