@@ -22,6 +22,17 @@ def state_directory() -> Path:
     return (Path(home) if home else Path.home() / ".local" / "state") / "agentnn"
 
 
+def cache_directory() -> Path:
+    """The folder of what can be had again at any time; it may not be there yet.
+
+    It is ``cache`` in ``$AGENTNN_STATE_DIR`` where that is set, ``$XDG_CACHE_HOME/agentnn`` or ``~/.cache/agentnn``.
+    """
+    if os.environ.get(STATE_VARIABLE):
+        return state_directory() / "cache"
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "agentnn"
+
+
 def make_private_folder(path: Path) -> None:
     """Make a folder that only the user may enter, and those above it that are missing.
 

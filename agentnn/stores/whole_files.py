@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 from agentnn.errors import ConflictError, CorruptDataError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
+
+_AT_ONCE = 8
+"""Files that the disk is asked for at the same time."""
 
 
 def put_whole(source: Path, place: Path, scratch: Path) -> None:
@@ -105,6 +108,51 @@ def whole_folder(place: Path, shelter: Path, key: str) -> Iterator[Path]:
         folder.rename(place)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def write_all_whole(files: Mapping[Path, bytes], scratch: Path, *, also: Iterable[Path] = ()) -> None:
+    """Write files, each at once, whatever happens; the disk holds all of them before the first takes its place.
+
+    Args:
+        files: What each should hold; the folders above them are there. One that is there keeps its permissions.
+        scratch: A folder of the same file system, in which no other process does the same.
+        also: Other files that have grown, and that the disk should hold, too.
+    """
+    hidden = scratch / ".agentnn.files"
+    shutil.rmtree(hidden, ignore_errors=True)
+    unfinished = {place: hidden / str(number) for number, place in enumerate(files)}
+    try:
+        if files:
+            hidden.mkdir()
+        for place, data in files.items():
+            unfinished[place].write_bytes(data)
+            with suppress(FileNotFoundError):
+                unfinished[place].chmod(stat.S_IMODE(place.stat().st_mode))
+        sync_together([*unfinished.values(), *also])
+        for place, made in unfinished.items():
+            made.replace(place)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def sync_together(paths: Collection[Path]) -> None:
+    """Have the disk hold what files and folders hold; all together, which takes hardly longer than one of them."""
+    if len(paths) <= 1:
+        for path in paths:
+            _sync(path)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # not where one file is written
+
+    with ThreadPoolExecutor(min(len(paths), _AT_ONCE)) as pool:
+        list(pool.map(_sync, paths))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _unfinished(place: Path, scratch: Path) -> Path:

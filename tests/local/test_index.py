@@ -31,7 +31,7 @@ def base(tmp_path: Path) -> Path:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> float:
     """How long after a change a file counts as settled here: shorter, so that tests need not wait two seconds."""
-    monkeypatch.setattr(scanning, "_UNSETTLED_NS", 40_000_000)
+    monkeypatch.setattr(scanning, "UNSETTLED_NS", 40_000_000)
     return 0.06
 
 

@@ -116,7 +116,7 @@ class Edits:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_after_any_edits_it_is_as_if_made_anew(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "_UNSETTLED_NS", 40_000_000)
+    monkeypatch.setattr(scanning, "UNSETTLED_NS", 40_000_000)
     warnings.simplefilter("ignore")
     base = tmp_path / "base"
     base.mkdir()

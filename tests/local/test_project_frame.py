@@ -218,7 +218,7 @@ def test_none_is_given_back(base: Path) -> None:
 
 
 def test_rows_that_change_are_patched_in(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "_UNSETTLED_NS", 40_000_000)
+    monkeypatch.setattr(scanning, "UNSETTLED_NS", 40_000_000)
     for number in range(40):
         created = f"[_meta]\ncreated_at = 2025-01-01T00:00:{number:02}Z\n"
         write_run(base, f"p{number % 3}/r{number}", f'n = {number}\nname = "{number}"\n{created}', f"m = {number}.5\n")
@@ -250,7 +250,7 @@ def test_rows_that_change_are_patched_in(base: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_damaged_table_is_made_again(base: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "_UNSETTLED_NS", 40_000_000)
+    monkeypatch.setattr(scanning, "UNSETTLED_NS", 40_000_000)
     for run in "abc":
         write_run(base, f"p/{run}", f'lr = 0.1\nname = "{run}"\nodd = [1]\n')
     time.sleep(0.06)

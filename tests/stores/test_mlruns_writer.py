@@ -425,6 +425,41 @@ def lines_of(uri: str, run: Any) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
+def test_the_disk_holds_what_is_acknowledged(
+    writer: MlrunsWriter, run_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_sync, real_replace = os.fsync, os.replace
+    held: dict[int, int] = {}
+    early: list[Path] = []
+
+    def sync(descriptor: int) -> None:
+        held[os.fstat(descriptor).st_ino] = os.fstat(descriptor).st_size
+        real_sync(descriptor)
+
+    def replace(source: Any, target: Any, **named: Any) -> None:
+        if Path(source).stat().st_ino not in held:
+            early.append(Path(target))
+        real_replace(source, target, **named)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    points = [Metric("a/loss", 0.5, 0, NOON), Metric("b", 0.5, 0, NOON)]
+    for turn in range(3):
+        held.clear()
+        writer.log_batch(run_id, points, {f"lr{turn}": "1"}, {"team/x": str(turn)})
+        changed = [folder / "metrics" / "a" / "loss", folder / "metrics" / "b", folder / "params" / f"lr{turn}",
+                   folder / "tags" / "team" / "x"]  # fmt: skip
+        assert [held.get(file.stat().st_ino) for file in changed] == [file.stat().st_size for file in changed]
+        new = [folder / "params", folder / "tags" / "team"] + [folder / "metrics" / "a", folder / "metrics"] * (
+            not turn
+        )
+        assert {place.stat().st_ino for place in new} <= held.keys()
+    held.clear()
+    writer.terminate(run_id, "FINISHED", NOON)
+    assert {(folder / "meta.yaml").stat().st_ino, folder.stat().st_ino} <= held.keys()
+    assert early == []
+
+
 @pytest.mark.parametrize("cut", ["", "1", "17000", "1700000000000", "1700000000000 0.12", "1700000000000 0.125 1"])
 @pytest.mark.parametrize("before", ["", "1700000000000 0.5 0\n"])
 def test_a_line_that_broke_off_does_not_count_and_goes(
@@ -491,7 +526,11 @@ def test_a_meta_is_read_back(meta: dict[str, Any]) -> None:
     found = parse(text)
     assert found is not None
     assert {key: value for key, value in meta.items() if key in found} == found
-    assert found.keys() >= set(Run.__dataclass_fields__) & meta.keys() | {"user_id", "experiment_id", "run_name"}
+    assert found.keys() | {"tags"} >= set(Run.__dataclass_fields__) & meta.keys() | {
+        "user_id",
+        "experiment_id",
+        "run_name",
+    }
     assert yaml.safe_load(text) == meta
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, UsageError
 from agentnn.stores.artifacts import local_folder
+from agentnn.stores.experiment_changes import check_location
 from agentnn.stores.mlruns.experiment_folder import holder_of, make_experiment, read_experiment
 from agentnn.stores.mlruns.folder_lock import held
 from agentnn.stores.mlruns.layout import TAGS, TRASH, find_experiment_folder, run_folders
@@ -58,8 +59,7 @@ class MlrunsExperimentChanges:
         check_experiment_name(name)
         for key, text in tags.items():
             check_experiment_tag(key, text)
-        if artifact_location and artifact_location.startswith("runs:"):
-            raise UsageError(f"{artifact_location} is the address of a run's files", hint="name a folder or an address")
+        check_location(artifact_location)
         with on_disk(self._root), held(self._root):
             self._check_free(name)
             folder = local_folder(artifact_location)
@@ -148,7 +148,9 @@ def _runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
     for folder in run_folders(experiment.path):
         if (folder / META).is_file():
             with held(folder), suppress(CorruptDataError):
-                yield RunFolder(folder)
+                run = RunFolder(folder)
+                yield run
+                run.finish()
 
 
 def _rewrite(experiment: ExperimentFolder, **changes: Any) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from agentnn.errors import CorruptDataError
 from agentnn.records import Metric
-from agentnn.stores.whole_files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,20 +20,38 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 16
 
 
-def append_points(file: Path, points: Iterable[Metric], scratch: Path) -> None:
-    """Add values of a metric, all of them or none.
+def lines_of(points: Iterable[Metric]) -> bytes:
+    """The lines of some values, in their order."""
+    return "".join(f"{one.timestamp} {float(one.value)} {one.step}\n" for one in points).encode("ascii")
 
-    Args:
-        file: The file; it is made whole where there is none.
-        points: The values, in their order.
-        scratch: A folder of the same file system, for what is not finished.
+
+def append_lines(file: Path, lines: bytes) -> bool:
+    """Add lines behind the last whole one, all of them or none.
+
+    Returns:
+        Whether there was one; where there is none, the file has to be made.
 
     Raises:
         OSError: They can't be written.
     """
-    lines = "".join(f"{one.timestamp} {float(one.value)} {one.step}\n" for one in points).encode("ascii")
-    if not _append(file, lines):
-        write_whole(file, lines, scratch)
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        end = _end_of_lines(descriptor)
+        if end == 0:
+            return False
+        os.ftruncate(descriptor, end)
+        try:
+            if os.write(descriptor, lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except BaseException:
+            os.ftruncate(descriptor, end)
+            raise
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def whole_lines(file: Path) -> list[str]:
@@ -61,28 +78,6 @@ def points_of(key: str, lines: Iterable[str], file: Path) -> Iterator[Metric]:
             yield Metric(key, float(fields[1]), step, int(fields[0]))
         except ValueError:
             raise CorruptDataError(f"{file}:{number} is no value of a metric", hint="restore the file") from None
-
-
-def _append(file: Path, lines: bytes) -> bool:
-    """Add lines behind the last whole one; False, and nothing added, where there is none."""
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        end = _end_of_lines(descriptor)
-        if end == 0:
-            return False
-        os.ftruncate(descriptor, end)
-        try:
-            if os.write(descriptor, lines) != len(lines):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except BaseException:
-            os.ftruncate(descriptor, end)
-            raise
-        return True
-    finally:
-        os.close(descriptor)
 
 
 def _end_of_lines(descriptor: int) -> int:

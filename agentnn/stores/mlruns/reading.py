@@ -63,6 +63,31 @@ def read_bytes(path: str) -> bytes:
         os.close(descriptor)
 
 
+def read_blocks(path: str) -> Iterator[bytes]:
+    """The content of a file of lines, in blocks of which each but the last ends with a line; no two are kept.
+
+    Raises:
+        OSError: It can't be read.
+        ValueError: It has a line that is too long for a metric's.
+    """
+    descriptor = os.open(path, _TO_READ)
+    try:
+        begun = os.read(descriptor, _SMALL)
+        if len(begun) == _SMALL:
+            while data := os.read(descriptor, _CHUNK):
+                whole, newline, rest = data.rpartition(b"\n")
+                if newline:
+                    yield begun + whole + newline
+                    begun = rest
+                elif len(begun) > _CHUNK:
+                    raise ValueError("a line is too long")
+                else:
+                    begun += data
+        yield begun
+    finally:
+        os.close(descriptor)
+
+
 def read_meta(folder: str) -> dict[str, Any] | None:
     """What the ``meta.yaml`` of a folder says; ``None`` where there is none.
 

@@ -6,20 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import CorruptDataError, UsageError
-from agentnn.records import ModelVersion, RegisteredModel
+from agentnn.records import PROMPT_TAG, ModelVersion, RegisteredModel
 from agentnn.stores.mlruns.layout import MODELS, TAGS
 from agentnn.stores.mlruns.place import mlruns_folder
 from agentnn.stores.mlruns.reading import Damage, names_in, read_meta, read_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from agentnn.settings import Settings
 
 _ALIASES, _VERSION = "aliases", "version-"
 _DELETED_STAGE = "Deleted_Internal"
-_PROMPT_TAG = "mlflow.prompt.is_prompt"
-"""MLflow keeps prompts among the models, and lists them apart."""
 
 
 class MlrunsRegistry:
@@ -65,7 +63,7 @@ class MlrunsRegistry:
     def _model(self, name: str) -> RegisteredModel | None:
         meta = self._meta(name)
         tags = read_texts(f"{self._models}/{name}/{TAGS}", None, self._damage)
-        if meta is None or _is_prompt(tags):
+        if meta is None or PROMPT_TAG in tags:
             return None
         versions = self._versions(name)
         stages: dict[str, int] = {}
@@ -92,7 +90,7 @@ class MlrunsRegistry:
         folders = names_in(f"{self._models}/{name}", self._damage)
         numbers = _numbers(one.removeprefix(_VERSION) for one in folders if one.startswith(_VERSION))
         found = (self._version(name, number, tuple(sorted(held.get(number, ())))) for number in numbers)
-        return [one for one in found if one is not None and not _is_prompt(one.tags)]
+        return [one for one in found if one is not None and PROMPT_TAG not in one.tags]
 
     def _version(self, name: str, number: int, aliases: tuple[str, ...]) -> ModelVersion | None:
         folder = f"{name}/{_VERSION}{number}"
@@ -124,10 +122,6 @@ class MlrunsRegistry:
         except CorruptDataError as error:
             self._damage.tell(error.message)
             return None
-
-
-def _is_prompt(tags: Mapping[str, str]) -> bool:
-    return tags.get(_PROMPT_TAG) == "true"
 
 
 def _is_name(name: str) -> bool:

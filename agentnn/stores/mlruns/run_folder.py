@@ -10,9 +10,9 @@ from agentnn.errors import ConflictError, CorruptDataError
 from agentnn.records import RUN_NAME_TAG
 from agentnn.stores.mlruns.layout import METRICS, PARAMS, TAGS
 from agentnn.stores.mlruns.meta import META, as_yaml, changed_run, is_run_meta, read_meta
-from agentnn.stores.mlruns.metric_file import append_points
+from agentnn.stores.mlruns.metric_file import append_lines, lines_of
 from agentnn.stores.run_changes import deleted_run
-from agentnn.stores.whole_files import write_whole
+from agentnn.stores.whole_files import sync_together, write_all_whole, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 class RunFolder:
     """Writes into the folder of a run, as MLflow's ``FileStore`` does; the folder must be held.
+
+    Nothing is sure, and no new file is there, before :meth:`finish`.
 
     Args:
         path: The folder.
@@ -38,6 +40,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._new: dict[Path, bytes] = {}
+        self._grown: set[Path] = set()
+        self._changed_folders: set[Path] = set()
         self.meta = read_meta(path)
         said = str(self.meta.get("experiment_id")), self.meta.get("run_id")
         if said != (path.parent.name, path.name) or not is_run_meta(self.meta):
@@ -61,6 +66,12 @@ class RunFolder:
         """Change what ``meta.yaml`` says."""
         self.meta = changed_run(self.meta, **changes)
         write_whole(self.path / META, as_yaml(self.meta), self.path, sync=True)
+        self._changed_folders.add(self.path)
+
+    def finish(self) -> None:
+        """Put what is new in its place, and have the disk hold all that was written: its sender forgets it now."""
+        write_all_whole(self._new, self.path, also=self._grown)
+        sync_together(self._changed_folders)
 
     def delete(self) -> None:
         """Move the run to the deleted ones."""
@@ -78,7 +89,7 @@ class RunFolder:
         """
         missing = {key: value for key, value in params.items() if self._lacks(key, value)}
         for key, value in missing.items():
-            self._write(PARAMS, key, value)
+            self._put(PARAMS, key, value.encode("utf-8"))
 
     def add_points(self, points: Sequence[Metric]) -> None:
         """Add values of metrics."""
@@ -86,15 +97,19 @@ class RunFolder:
         for point in points:
             by_key.setdefault(point.key, []).append(point)
         for key, its_points in by_key.items():
+            lines = lines_of(its_points)
             with _refused_by_a_folder(key):
-                append_points(self.path / METRICS / key, its_points, self.path)
+                if append_lines(self.path / METRICS / key, lines):
+                    self._grown.add(self.path / METRICS / key)
+                else:
+                    self._put(METRICS, key, lines)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; the run's name is one of them, and stands in ``meta.yaml``, too."""
         for key, value in tags.items():
             if key == RUN_NAME_TAG and value:
                 self.rewrite(run_name=value)
-            self._write(TAGS, key, value)
+            self._put(TAGS, key, value.encode("utf-8"))
 
     def drop_tag(self, key: str) -> None:
         """Take a tag off, if it is there."""
@@ -114,9 +129,14 @@ class RunFolder:
             )
         return False
 
-    def _write(self, kind: str, key: str, text: str) -> None:
+    def _put(self, kind: str, key: str, data: bytes) -> None:
+        file = self.path / kind / key
         with _refused_by_a_folder(key):
-            write_whole(self.path / kind / key, text.encode("utf-8"), self.path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_dir():
+                raise IsADirectoryError
+        self._new[file] = data
+        self._changed_folders.update(file.parents[: len(file.relative_to(self.path).parts)])
 
 
 @contextmanager

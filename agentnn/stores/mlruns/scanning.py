@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from agentnn.errors import CorruptDataError, StoreUnavailable
 from agentnn.records import Experiment
 from agentnn.stores.ids import is_experiment_id
-from agentnn.stores.mlruns.layout import HIDDEN, RESERVED, TAGS, TRASH, experiment_folders, find_experiment_folder
-from agentnn.stores.mlruns.meta import META
-from agentnn.stores.mlruns.reading import names_in, read_meta, read_texts
+from agentnn.stores.mlruns.asked_runs import AskedRuns, ExperimentRuns
+from agentnn.stores.mlruns.facts import PlainFiles
+from agentnn.stores.mlruns.layout import TAGS, TRASH, experiment_folders, find_experiment_folder
+from agentnn.stores.mlruns.reading import read_meta, read_texts
 from agentnn.stores.mlruns.stored_run import StoredRun
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentnn.query.runs import RunQuery, View
+    from agentnn.stores.mlruns.index import RunIndex
     from agentnn.stores.mlruns.reading import Damage
 
 
@@ -27,11 +30,13 @@ class FolderScan:
     Args:
         root: The folder.
         damage: Takes note of what can't be read.
+        index: Knows what files have said; ``None`` to read them.
     """
 
-    def __init__(self, root: Path, damage: Damage) -> None:
+    def __init__(self, root: Path, damage: Damage, index: RunIndex | None = None) -> None:
         self._root = root
         self._damage = damage
+        self._index = index
 
     def experiments(self, view: View) -> list[Experiment]:
         """The experiments, the newest first; a deleted one lies in the trash."""
@@ -58,18 +63,27 @@ class FolderScan:
         """The folder of an experiment."""
         return find_experiment_folder(self._root, experiment_id)
 
-    def runs(self, query: RunQuery) -> Iterator[StoredRun]:
-        """The runs of the experiments and in the stage that a query is about, in no order."""
+    @contextmanager
+    def asked(self, query: RunQuery, *, indexed: bool = True) -> Iterator[AskedRuns]:
+        """The runs of the experiments that a query is about.
+
+        Args:
+            query: What is asked.
+            indexed: Whether an index may answer; what it has not known is kept when nothing fails.
+        """
         if query.experiment_ids is None:
             experiments: Iterable[Experiment | None] = self.experiments("active" if query.view == "active" else "all")
         else:
             experiments = map(self.experiment, dict.fromkeys(query.experiment_ids))
-        for experiment in experiments:
-            folder = None if experiment is None else self.folder_of(experiment.experiment_id)
-            if experiment is not None and folder is not None:
-                for run in self._runs_in(str(folder), experiment):
-                    if query.view in ("all", run.stage):
-                        yield run
+        places = [
+            (str(folder), one)
+            for one in experiments
+            if one is not None and (folder := self.folder_of(one.experiment_id)) is not None
+        ]
+        index = self._index if indexed else None
+        asked = AskedRuns([ExperimentRuns(*place, index, self._damage) for place in places], query.view)
+        yield asked
+        asked.keep()
 
     def run(self, run_id: str, experiments: Iterable[Experiment]) -> StoredRun | None:
         """A run by its id.
@@ -79,22 +93,12 @@ class FolderScan:
         """
         for experiment in experiments:
             folder = self.folder_of(experiment.experiment_id)
-            run = None if folder is None else StoredRun.read(f"{folder}/{run_id}", experiment, self._damage)
+            if folder is None:
+                continue
+            run = StoredRun.read(str(folder), run_id, experiment, PlainFiles(str(folder)), self._damage)
             if run is not None:
                 return run
         return None
-
-    def _runs_in(self, folder: str, experiment: Experiment) -> Iterator[StoredRun]:
-        for name in names_in(folder, self._damage):
-            if name in RESERVED or name == META or name.startswith(HIDDEN):
-                continue
-            try:
-                run = StoredRun.read(f"{folder}/{name}", experiment, self._damage)
-            except CorruptDataError as error:
-                self._damage.tell(error.message)
-                continue
-            if run is not None:
-                yield run
 
     def _experiment(self, folder: Path) -> Experiment | None:
         try:

@@ -2,22 +2,23 @@
 
 MLflow opens every file of every run for each question, and for each page of an answer again. Here a question opens the
 ``meta.yaml`` of the runs that it is about, then the files of the fields that it names, and all files only of the runs
-that it gives back.
+that it gives back; of many runs an index knows what the files have said.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import CorruptDataError, StoreUnavailable, UsageError
-from agentnn.query.evaluation import matches, sorted_runs
-from agentnn.query.expressions import fields_of
-from agentnn.query.selection import Best, aggregate_history, rank
-from agentnn.records import PARENT_TAG
+from agentnn.query.evaluation import sorted_runs
 from agentnn.settings import holds_runs
 from agentnn.stores.artifact_files import RunFiles, RunSources, Source
 from agentnn.stores.base import History
+from agentnn.stores.mlruns.best import Looks, best_of
+from agentnn.stores.mlruns.index import RunIndex
 from agentnn.stores.mlruns.layout import METRICS, MODELS, PARAMS, TAGS
 from agentnn.stores.mlruns.names import RUN_ID
 from agentnn.stores.mlruns.place import mlruns_folder
@@ -25,14 +26,14 @@ from agentnn.stores.mlruns.reading import Damage, names_in, read_meta
 from agentnn.stores.mlruns.scanning import FolderScan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from agentnn.query.expressions import Field
     from agentnn.query.runs import FieldKind, RunQuery, View
-    from agentnn.query.selection import BestQuery
+    from agentnn.query.selection import Best, BestQuery
     from agentnn.records import Artifact, Experiment, Metric, Run
     from agentnn.settings import Settings
-    from agentnn.stores.mlruns.stored_run import StoredRun
+    from agentnn.stores.explained.between import Between
+    from agentnn.stores.measures import StoreMeasures
 
 _FOLDERS = {"metric": METRICS, "param": PARAMS, "tag": TAGS}
 
@@ -60,7 +61,13 @@ class MlrunsStore:
             )
         self._settings = settings
         self._damage = Damage()
-        self._scan = FolderScan(folder.absolute(), self._damage)
+        self._folder = folder.absolute()
+        index = RunIndex(self._folder, settings.cache_mb) if settings.cache_mb else None
+        self._scan = FolderScan(self._folder, self._damage, index)
+
+    def put_between(self, between: Between) -> None:
+        """Let somebody look on who stands before the folder."""
+        self._scan = between.folder(self._scan)
 
     def list_experiments(self, view: View = "active") -> list[Experiment]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -73,25 +80,24 @@ class MlrunsStore:
         return next((one for one in self._scan.experiments("all") if one.name == name), None)
 
     def search_runs(self, query: RunQuery) -> Iterator[Run]:
-        """See :class:`~agentnn.stores.base.TrackingStore`."""
-        found = list(self._scan.runs(query))
-        if query.order_by:
-            datasets = _asks_for_datasets([*fields_of(query.filter), *(key.field for key in query.order_by)])
-            glances = (one.glance(datasets=datasets) for one in found)
-            runs = (run for run in glances if matches(query.filter, run))
-            by_id = {one.run_id: one for one in found}
-            chosen = iter([by_id[run.run_id] for run in sorted_runs(runs, query.order_by)])
-        else:
-            found.sort(key=lambda one: one.order)
-            chosen = self._matching(query, found)
-        for count, one in enumerate(chosen):
-            if count == query.limit:
-                return
-            yield one.record()
+        """See :class:`~agentnn.stores.base.TrackingStore`; of very many runs the places are kept, not the runs."""
+        if query.order_by or query.limit is not None:
+            yield from self._ordered(query) if query.order_by else self._newest(query)
+            return
+        with self._scan.asked(query, indexed=query.filter is not None) as asked:
+            looks = Looks(query.filter)
+            kept = [(one.order, place) for place in asked.places() if (one := asked.open(place)) and looks.accept(one)]
+        kept.sort(key=itemgetter(0), reverse=True)
+        while kept:
+            run = asked.open(kept.pop()[1])
+            if run is not None:
+                yield run.record()
 
     def count_runs(self, query: RunQuery) -> dict[str, int]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        return dict(Counter(one.status for one in self._matching(query, self._scan.runs(query))))
+        with self._scan.asked(query) as asked:
+            looks = Looks(query.filter)
+            return dict(Counter(one.head.status for one in asked.runs() if looks.accept(one)))
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`.
@@ -105,25 +111,14 @@ class MlrunsStore:
 
     def best_runs(self, query: BestQuery) -> Best:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        scope = query.scope._replace(order_by=(), limit=None)
-        datasets = _asks_for_datasets(fields_of(scope.filter))
-        stored: dict[str, StoredRun] = {}
-
-        def judged() -> Iterator[tuple[Run, float | None]]:
-            for one in self._scan.runs(scope):
-                run = one.glance(datasets=datasets)
-                if matches(scope.filter, run) and (query.include_children or PARENT_TAG not in run.tags):
-                    stored[run.run_id] = one
-                    yield run, self._judged_value(query, one)
-
-        best = rank(query, judged())
-        whole = (one._replace(run=stored[one.run.run_id].record()) for one in best.candidates)
-        return best._replace(candidates=tuple(whole))
+        with self._scan.asked(query.scope) as asked:
+            return best_of(asked, query)
 
     def field_keys(self, kind: FieldKind, query: RunQuery) -> list[str]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        runs = self._matching(query, self._scan.runs(query))
-        return sorted({key for one in runs for key in one.keys(_FOLDERS[kind])})
+        with self._scan.asked(query) as asked:
+            looks = Looks(query.filter)
+            return sorted({key for one in asked.runs() if looks.accept(one) for key in one.keys(_FOLDERS[kind])})
 
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -157,21 +152,28 @@ class MlrunsStore:
         sources = RunSources(Source(run.artifact_uri, run.run_id), location, self._logged_models(run))
         return RunFiles(sources, self._settings)
 
+    def measure(self) -> StoreMeasures:
+        """See :class:`~agentnn.stores.measures.MeasuresItself`."""
+        from agentnn.stores.mlruns.measures import measure_folder
+
+        return measure_folder(self._folder, self._scan)
+
     # -- how
 
-    def _matching(self, query: RunQuery, runs: Iterator[StoredRun] | list[StoredRun]) -> Iterator[StoredRun]:
-        if query.filter is None:
-            yield from runs
-            return
-        datasets = _asks_for_datasets(fields_of(query.filter))
-        yield from (one for one in runs if matches(query.filter, one.glance(datasets=datasets)))
+    def _newest(self, query: RunQuery) -> Iterator[Run]:
+        """The runs that a limited query asks for: only as many are looked at as it takes."""
+        with self._scan.asked(query) as asked:
+            looks = Looks(query.filter)
+            runs = sorted(asked.runs(), key=lambda one: one.order)
+            yield from (one.record() for one in islice(filter(looks.accept, runs), query.limit))
 
-    def _judged_value(self, query: BestQuery, run: StoredRun) -> float | None:
-        if run.status != "FINISHED" and not query.include_unfinished:
-            return None
-        if query.aggregate == "last":
-            return run.latest(query.metric)
-        return aggregate_history(run.points(query.metric), query.aggregate)
+    def _ordered(self, query: RunQuery) -> Iterator[Run]:
+        """The runs that a query with an order of its own asks for."""
+        with self._scan.asked(query) as asked:
+            looks = Looks(query.filter, (key.field for key in query.order_by))
+            found = {one.run_id: one for one in asked.runs() if looks.accept(one)}
+            ordered = sorted_runs(map(looks.glance, found.values()), query.order_by)[: query.limit]
+            yield from (found[run.run_id].record() for run in ordered)
 
     def _logged_models(self, run: Run) -> dict[str, Source]:
         """The models that a run logged, by name; of two, the later one."""
@@ -191,7 +193,3 @@ class MlrunsStore:
         except CorruptDataError as error:
             self._damage.tell(error.message)
             return None
-
-
-def _asks_for_datasets(fields: Iterable[Field]) -> bool:
-    return any(field.kind == "dataset" for field in fields)

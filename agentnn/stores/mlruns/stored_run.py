@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentnn.errors import CorruptDataError
 from agentnn.records import RUN_NAME_TAG, DatasetInput, Metric, Run
+from agentnn.stores.mlruns.facts import HEAD, TEXT, VALUES
 from agentnn.stores.mlruns.layout import METRICS, PARAMS, TAGS
-from agentnn.stores.mlruns.meta import META, STATUSES, is_run_meta
-from agentnn.stores.mlruns.metric_values import latest_value, points_in
+from agentnn.stores.mlruns.meta import META
+from agentnn.stores.mlruns.metric_values import points_in
 from agentnn.stores.mlruns.names import is_name
-from agentnn.stores.mlruns.reading import NOT_THERE, Damage, names_below, names_in, read_bytes, read_meta, read_texts
+from agentnn.stores.mlruns.reading import NOT_THERE, Damage, names_below, names_in, read_blocks, read_meta, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agentnn.query.selection import Aggregate
     from agentnn.records import Experiment
+    from agentnn.stores.mlruns.facts import Files, Head
 
 _DATASETS, _INPUTS = "datasets", "inputs"
 _CONTEXT_TAG = "mlflow.data.context"
@@ -39,7 +42,7 @@ class Values(Mapping[str, Value]):
         self._kind = kind
 
     def __getitem__(self, key: str) -> Value:
-        value: Any = self._run.latest(key) if self._kind == METRICS else self._run.text(self._kind, key)
+        value: Any = self._run.value(key) if self._kind == METRICS else self._run.text(self._kind, key)
         if value is None:
             raise KeyError(key)
         return value  # type: ignore[no-any-return]
@@ -55,59 +58,56 @@ class StoredRun:
     """A run, of which only ``meta.yaml`` has been read.
 
     Args:
+        run_id: Its id, which is the name of its folder.
         folder: Its folder.
         experiment: Its experiment.
-        meta: What its ``meta.yaml`` says.
+        files: Answer with what its files say.
         damage: Takes note of what can't be read.
+
+    Attributes:
+        run_id: Its id.
+        folder: Its folder.
+        head: What its ``meta.yaml`` says.
+
+    Raises:
+        OSError: It has no ``meta.yaml``.
+        CorruptDataError: That is damaged, or of another run.
     """
 
-    __slots__ = ("_damage", "_experiment", "_meta", "folder")
+    __slots__ = ("_damage", "_experiment", "_files", "folder", "head", "run_id")
 
-    def __init__(self, folder: str, experiment: Experiment, meta: dict[str, Any], damage: Damage) -> None:
+    def __init__(self, run_id: str, folder: str, experiment: Experiment, files: Files, damage: Damage) -> None:
+        self.run_id = run_id
         self.folder = folder
         self._experiment = experiment
-        self._meta = meta
+        self._files = files
         self._damage = damage
+        self.head: Head = files.ask(run_id, META, HEAD)
 
     @classmethod
-    def read(cls, folder: str, experiment: Experiment, damage: Damage) -> StoredRun | None:
-        """The run of a folder; ``None`` when it is none, or that of another experiment.
+    def read(
+        cls, experiment_folder: str, run_id: str, experiment: Experiment, files: Files, damage: Damage
+    ) -> StoredRun | None:
+        """A run of an experiment; ``None`` when the folder is none, or that of another experiment.
 
         Raises:
             CorruptDataError: Its ``meta.yaml`` is damaged.
         """
-        meta = read_meta(folder)
-        if meta is None:
+        try:
+            run = cls(run_id, f"{experiment_folder}/{run_id}", experiment, files, damage)
+        except NOT_THERE:
             return None
-        is_whole = is_run_meta(meta) and meta.get("status", 1) in STATUSES
-        if not is_whole or meta["run_id"] != folder.rpartition("/")[2]:
-            raise CorruptDataError(f"{folder}/{META} is not of this run", hint="restore it from a backup")
-        return cls(folder, experiment, meta, damage) if str(meta["experiment_id"]) == experiment.experiment_id else None
-
-    @property
-    def run_id(self) -> str:
-        """The id."""
-        return str(self._meta["run_id"])
-
-    @property
-    def stage(self) -> str:
-        """The life-cycle stage."""
-        return str(self._meta.get("lifecycle_stage", "active"))
-
-    @property
-    def status(self) -> str:
-        """The status."""
-        return STATUSES[self._meta.get("status", 1)]
+        return run if run.head.experiment_id == experiment.experiment_id else None
 
     @property
     def order(self) -> tuple[float, str]:
         """What sorts runs as MLflow does."""
-        start = self._meta["start_time"]
-        return math.inf if start is None else -start, self._meta["run_id"]
+        start = self.head.start_time
+        return math.inf if start is None else -start, self.run_id
 
     def record(self) -> Run:
-        """The whole run."""
-        metrics = {key: value for key in self.keys(METRICS) if (value := self.latest(key)) is not None}
+        """The whole run, read from its files."""
+        metrics = {key: value for key in self.keys(METRICS) if (value := self.value(key, of_all=False)) is not None}
         params = read_texts(f"{self.folder}/{PARAMS}", None, self._damage)
         return self._as_run(metrics, params, read_texts(f"{self.folder}/{TAGS}", None, self._damage), self._datasets())
 
@@ -124,26 +124,37 @@ class StoredRun:
             self._datasets() if datasets else (),
         )
 
-    def latest(self, key: str) -> float | None:
-        """The latest value of a metric; ``None`` when the run has none that can be read."""
-        path = f"{self.folder}/{METRICS}/{key}"
+    def value(self, key: str, aggregate: Aggregate = "last", *, of_all: bool = True) -> float | None:
+        """One value of a metric, the latest by default; ``None`` when the run has none that can be read.
+
+        Args:
+            key: The metric's name.
+            aggregate: Which value.
+            of_all: Whether other runs are asked for it, too.
+        """
         try:
-            return latest_value(read_bytes(path)) if is_name(key) else None
-        except NOT_THERE:
-            return None
+            return value_of(self._files, self.run_id, key, aggregate, of_all=of_all)
         except (OSError, ValueError) as error:
-            self._damage.tell(f"{path} is no metric of MLflow's: {error}")
+            self._damage.tell(f"{self.folder}/{METRICS}/{key} is no metric of MLflow's: {error}")
             return None
 
     def text(self, kind: str, key: str) -> str | None:
         """A param or a tag; ``None`` when the run has none that can be read."""
-        return read_texts(f"{self.folder}/{kind}", (key,), self._damage).get(key)
+        if not is_name(key):
+            return None
+        try:
+            text: str = self._files.ask(self.run_id, f"{kind}/{key}", TEXT)
+        except NOT_THERE:
+            return None
+        except (OSError, UnicodeDecodeError):
+            return read_texts(f"{self.folder}/{kind}", (key,), self._damage).get(key)  # says what is wrong
+        return text
 
     def points(self, key: str) -> list[Metric]:
         """Every value of a metric, by (step, timestamp); none when they can't be read."""
         path = f"{self.folder}/{METRICS}/{key}"
         try:
-            return points_in(key, read_bytes(path)) if is_name(key) else []
+            return points_in(key, read_blocks(path)) if is_name(key) else []
         except NOT_THERE:
             return []
         except (OSError, ValueError) as error:
@@ -161,18 +172,18 @@ class StoredRun:
         tags: Mapping[str, str],
         datasets: tuple[DatasetInput, ...],
     ) -> Run:
-        meta = self._meta
+        head = self.head
         return Run(
-            meta["run_id"],
-            meta.get("run_name") or tags.get(RUN_NAME_TAG, ""),
+            self.run_id,
+            head.name or tags.get(RUN_NAME_TAG, ""),
             self._experiment.experiment_id,
             self._experiment.name,
-            self.status,
-            self.stage,
-            meta["start_time"],
-            meta.get("end_time") or None,
-            meta["user_id"] or None,
-            meta.get("artifact_uri"),
+            head.status,
+            head.stage,
+            head.start_time,
+            head.end_time,
+            head.user,
+            head.artifact_uri,
             metrics,
             params,
             tags,
@@ -199,3 +210,18 @@ class StoredRun:
             return None
         tags = said.get("tags") or {}
         return None if dataset is None else DatasetInput(dataset["name"], dataset["digest"], tags.get(_CONTEXT_TAG))
+
+
+def value_of(files: Files, run_id: str, key: str, aggregate: Aggregate, *, of_all: bool = True) -> float | None:
+    """One value of a metric of a run that need not be one; ``None`` when there is none.
+
+    Raises:
+        OSError, ValueError: The metric can't be read.
+    """
+    if not is_name(key):
+        return None
+    try:
+        value: float | None = files.ask(run_id, f"{METRICS}/{key}", VALUES[aggregate], of_all=of_all)
+    except NOT_THERE:
+        return None
+    return value

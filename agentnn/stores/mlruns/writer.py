@@ -39,7 +39,7 @@ from agentnn.stores.mlruns.run_folder import RunFolder
 from agentnn.stores.run_changes import deleted_experiment
 from agentnn.stores.run_writer import UUID_TAG
 from agentnn.stores.source_commit import with_commit
-from agentnn.stores.whole_files import put_whole, whole_folder, write_whole
+from agentnn.stores.whole_files import put_whole, sync_together, whole_folder, write_all_whole, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -106,9 +106,12 @@ class MlrunsWriter:
             with whole_folder(experiment.path / run_id, experiment.path, known.get(UUID_TAG, run_id)) as folder:
                 for kind in (METRICS, PARAMS, ARTIFACTS):
                     (folder / kind).mkdir()
-                for key, text in known.items():
-                    write_whole(folder / TAGS / key, text.encode("utf-8"), folder)
+                files = {folder / TAGS / key: text.encode("utf-8") for key, text in known.items()}
+                for file in files:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                write_all_whole(files, folder)
                 _write_meta(folder, experiment, run_id, name, start_time, known.get(_USER_TAG, "unknown"))
+            sync_together([experiment.path])
         return run_id
 
     def find_runs_by_uuid(self, experiment_id: str, uuid: str) -> list[str]:
@@ -239,7 +242,9 @@ class MlrunsWriter:
         with on_disk(self.root):
             folder = self._folder(run_id)
             with held(folder):
-                yield RunFolder(folder)
+                run = RunFolder(folder)
+                yield run
+                run.finish()
 
     # -- how
 

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 from agentnn.errors import CorruptDataError, NotAStoreError, UnreadableWarning, UsageError
+from agentnn.query.runs import RunQuery
 from agentnn.settings import toml_folder
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.sqlite_file import ReadOnlyDatabase, SchemaMismatch
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from agentnn.query.runs import FieldKind, RunQuery, View
+    from agentnn.query.runs import FieldKind, View
     from agentnn.query.selection import Best, BestQuery
     from agentnn.records import Artifact, Experiment, Metric, Run
     from agentnn.settings import Settings
     from agentnn.stores.artifact_files import RunFiles
     from agentnn.stores.base import History
+    from agentnn.stores.explained.between import Between
+    from agentnn.stores.measures import StoreMeasures
 
 _MOST_READ = 16
 """Runs that are read from their files when they are asked for by id; for more of them a scan is cheaper."""
@@ -61,6 +64,7 @@ class TomlStore:
         self._index = Index(folder_of(settings))
         self.base_dir = self._index.base_dir
         self._opened: tuple[Path, IndexTables] | None = None
+        self._between: Between | None = None
         self._told: set[str] = set()
 
     def close(self) -> None:
@@ -68,6 +72,13 @@ class TomlStore:
         if self._opened is not None:
             self._opened[1].close()
             self._opened = None
+
+    def put_between(self, between: Between) -> None:
+        """Let somebody look on who stands before the index and its tables."""
+        self._index = between.index(self._index)
+        self._between = between
+        if self._opened is not None:
+            self._opened[1].put_between(between)
 
     # -- experiments ------------------------------------------------------------------------------------
 
@@ -118,6 +129,8 @@ class TomlStore:
             return NoTables()
         if self._opened is None or self._opened[0] != path:
             self._opened = path, IndexTables(ReadOnlyDatabase(path))
+            if self._between is not None:
+                self._opened[1].put_between(self._between)
         return self._opened[1]
 
     # -- single runs: their files -----------------------------------------------------------------------
@@ -157,6 +170,13 @@ class TomlStore:
     def list_artifacts(self, run: Run, path: str = "") -> list[Artifact]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         return self.run_files(run).entries(path)
+
+    def measure(self) -> StoreMeasures:
+        """See :class:`~agentnn.stores.measures.MeasuresItself`."""
+        from agentnn.stores.measures import StoreMeasures
+
+        runs = sum(self.count_runs(RunQuery(view="all")).values())
+        return StoreMeasures("TOML files, through an index", experiments=len(self.list_experiments("all")), runs=runs)
 
     def run_files(self, run: Run) -> RunFiles:
         """See :class:`~agentnn.stores.base.TrackingStore`."""

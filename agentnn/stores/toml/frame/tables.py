@@ -6,9 +6,9 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from agentnn.stores.index_file import DamagedIndex
 from agentnn.stores.toml.frame.columns import Column, content_of, values_of
 from agentnn.stores.toml.frame.leaves import ROW_COLUMNS, ColumnKey
-from agentnn.stores.toml.index.file import DamagedIndex
 from agentnn.stores.toml.index.seen import RunKey
 
 if TYPE_CHECKING:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from agentnn.stores.toml.index.file import IndexFile, NoPlaceForIndex, memory_index
+from agentnn.stores.index_file import IndexFile, NoPlaceForIndex, memory_index
+from agentnn.stores.toml.index.place import places_of
 from agentnn.stores.toml.index.scanning import Scan, Unreadable, scan
+from agentnn.stores.toml.index.schema import SCHEMA
 from agentnn.stores.toml.index.seen import Seen
 
 if TYPE_CHECKING:
@@ -55,11 +57,14 @@ class Index:
 
     Attributes:
         base_dir: The folder.
+        counts: Where it is counted what is looked at and read; ``None`` while nobody asks.
     """
+
+    counts: dict[str, int] | None = None
 
     def __init__(self, base_dir: Path) -> None:
         self.base_dir = base_dir.absolute()
-        self._file = IndexFile(self.base_dir)
+        self._file = IndexFile(places_of(self.base_dir), SCHEMA)
 
     @property
     def path(self) -> Path:
@@ -108,13 +113,15 @@ class Index:
             StoreUnavailable: There is no such folder, it can't be read, or there is no place for an index.
         """
         found = scan(self.base_dir, view.files)
+        if self.counts is not None:
+            _count(self.counts, "files looked at", found.files * sum(len(one.runs) for one in found.projects.values()))
         if self._file.exists() or any(one.runs for one in found.projects.values()):
             try:
                 return self._file.use(lambda connection: self._answer(connection, view, found, answer))
             except NoPlaceForIndex:
                 if kept:
                     raise
-        with closing(memory_index()) as connection:  # a read leaves nothing where there is nothing
+        with closing(memory_index(SCHEMA)) as connection:  # a read leaves nothing where there is nothing
             return self._answer(connection, view, found, answer)
 
     def discard(self) -> None:
@@ -146,6 +153,8 @@ class Index:
             found = scan(self.base_dir, view.files)
         now = Seen.of(found)
         change = now.since(latest, shared_matter=view.shared_matter)
+        if self.counts is not None:
+            _count(self.counts, "files read", now.files * len(change.read))
         forget_problems(connection, view.name, change)
         problems = list(view.apply(connection, self.base_dir, change))
         rows = [(view.name, *one.key, one.path, one.problem) for one in problems]
@@ -182,3 +191,7 @@ def forget_problems(connection: sqlite3.Connection, view: str, change: Change) -
 
 def _no_answer(_: sqlite3.Connection) -> None:
     return None
+
+
+def _count(counts: dict[str, int], what: str, number: int) -> None:
+    counts[what] = counts.get(what, 0) + number

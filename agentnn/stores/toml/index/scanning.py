@@ -10,25 +10,19 @@ from __future__ import annotations
 import errno
 import os
 import time
-from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentnn.errors import StoreUnavailable
+from agentnn.stores.file_signature import NUMBERS, UNSETTLED_NS, packed, signature
 from agentnn.stores.toml.layout import PROJECT
 from agentnn.stores.toml.projects import is_name, no_such_store
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Sequence
     from pathlib import Path
 
-NUMBERS = 4
-"""The numbers of a file's signature: when it was modified and changed (ns), its size, its inode."""
-
 _ABSENT = (0,) * NUMBERS
-_UNSETTLED_NS = 2_000_000_000
-"""A file that changed so shortly before the scan may change again without another time: clocks of file systems tick
-every few milliseconds, some every other second. Git calls such a file racily clean."""
-
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -80,7 +74,7 @@ def scan(base_dir: Path, files: Sequence[str]) -> Scan:
     Raises:
         StoreUnavailable: There is no such folder, or it can't be read.
     """
-    settled_before = time.time_ns() - _UNSETTLED_NS
+    settled_before = time.time_ns() - UNSETTLED_NS
     unreadable: list[Unreadable] = []
     projects = {}
     for name in _names(base_dir):
@@ -123,7 +117,7 @@ def _scan_project(
         return None
     finally:
         os.close(descriptor)
-    return ProjectScan(_as_array(settings or _ABSENT), runs, _as_array(numbers))
+    return ProjectScan(packed(settings or _ABSENT), runs, packed(numbers))
 
 
 def _scan_runs(
@@ -134,43 +128,29 @@ def _scan_runs(
     numbers: list[int] = []
     for name in _visible(os.listdir(descriptor)):
         try:
-            signature = _signature(f"{name}/{first}", descriptor, settled_before)
-            if signature is None:
+            of_first = _signature(f"{name}/{first}", descriptor, settled_before)
+            if of_first is None:
                 continue
             of_others = [_signature(f"{name}/{other}", descriptor, settled_before) for other in others]
         except OSError as error:
             unreadable.append(Unreadable(folder / name, _refusal(folder / name, error)))
             continue
         runs.append(name)
-        numbers += signature
+        numbers += of_first
         for one in of_others:
             numbers += one or _ABSENT
     return runs, numbers
 
 
 def _signature(path: str, descriptor: int, settled_before: int) -> tuple[int, ...] | None:
-    """A file's signature; ``None`` when there is no such file.
-
-    The time of the last change is what no program can set back, so it tells of a rewrite that keeps size and time of
-    modification, and of new permissions.
-    """
+    """A file's signature; ``None`` when there is no such file."""
     try:
-        status = os.stat(path, dir_fd=descriptor)
+        return signature(os.stat(path, dir_fd=descriptor), settled_before)
     except OSError as error:
         if error.errno in _NO_FILE:
             return None
         raise
-    if status.st_ctime_ns >= settled_before:
-        return (settled_before, -1, -1, -1)  # no other scan has the same
-    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 def _refusal(path: Path, error: OSError) -> str:
     return f"{path} can't be read: {error.strerror}"
-
-
-def _as_array(numbers: Sequence[int]) -> array[int]:
-    try:
-        return array("q", numbers)
-    except OverflowError:  # an inode may take all 64 bits
-        return array("q", [(number + 2**63) % 2**64 - 2**63 for number in numbers])

@@ -7,8 +7,7 @@ and the columns of a project's frame.
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x61676E6E
-"""Tells an index from every other SQLite database: "agnn"."""
+from agentnn.stores.index_file import IndexSchema
 
 FORMAT = 1
 """An index of any other format is made again."""
@@ -55,3 +54,7 @@ INDEXES = {
 Where all rows are new they are made after them, which takes a third of the time."""
 
 HISTORY_INDEXES = {"metrics_by_run": "INDEX metrics_by_run ON metrics (run_uuid, key)"}
+
+SCHEMA = IndexSchema(
+    FORMAT, [*TABLES.split(";"), *(f"CREATE {one}" for one in (*INDEXES.values(), *HISTORY_INDEXES.values()))]
+)

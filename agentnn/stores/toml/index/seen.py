@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentnn.stores.toml.index.scanning import NUMBERS
+from agentnn.stores.file_signature import NUMBERS
 
 if TYPE_CHECKING:
     import sqlite3

@@ -1,26 +1,30 @@
-"""The index as a file: found or made, opened, and made again when it is damaged.
+"""An index of files as a file: found or made, opened, and made again when it is damaged.
 
-It keeps a rollback journal, since that leaves no file behind, and its transactions are whole: a reader sees what was
-there before or what is there after.
+An index only says faster what the files say, so it can be thrown away at any time. It is a SQLite database with a
+rollback journal, since that leaves no file behind, and its transactions are whole: a reader sees what was there before
+or what is there after.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from agentnn.errors import StoreUnavailable
 from agentnn.stores.sqlite_file import sqlite_errors
-from agentnn.stores.toml.index.place import make_place, may_write_beside, place_beside, place_elsewhere
-from agentnn.stores.toml.index.schema import APPLICATION_ID, FORMAT, HISTORY_INDEXES, INDEXES, TABLES
+from agentnn.stores.state_folder import make_private_folder, state_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 LOCK_TIMEOUT_S = 30.0
 """How long to wait for a process that is bringing the index up to date."""
+
+APPLICATION_ID = 0x61676E6E
+"""Tells an index from every other SQLite database: "agnn"."""
 
 _ATTEMPTS = 4
 _HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -40,26 +44,43 @@ class DamagedIndex(Exception):
 
 
 class NoPlaceForIndex(StoreUnavailable):
-    """An index can be kept neither beside the projects nor in this machine's own folder."""
+    """An index can be kept nowhere."""
 
 
 class _Refused(Exception):
     """The index can't be kept at its place."""
 
 
+class IndexSchema(NamedTuple):
+    """What an index is made of.
+
+    Attributes:
+        version: Tells its tables from those of another version, and of another kind of index: such an index is made
+            again.
+        statements: The SQL that makes the tables.
+    """
+
+    version: int
+    statements: Sequence[str]
+
+
 class IndexFile:
-    """The index of a folder of projects, wherever it can be kept.
+    """An index, wherever it can be kept.
 
     Args:
-        base_dir: The folder of all projects, absolute.
+        places: Where it may lie, at least one: at the first of them that takes it.
+        schema: What it is made of.
+        lock_timeout_s: How long to wait for another process that holds it.
 
     Attributes:
         path: Where it lies, or would lie.
     """
 
-    def __init__(self, base_dir: Path) -> None:
-        self._base_dir = base_dir
-        self.path = place_beside(base_dir) if may_write_beside(base_dir) else place_elsewhere(base_dir)
+    def __init__(self, places: Iterable[Path], schema: IndexSchema, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        self._schema = schema
+        self._lock_timeout_s = lock_timeout_s
+        self._places = iter(places)
+        self.path = next(self._places)
 
     def exists(self) -> bool:
         """Whether there is one already; one that may not be looked at is none."""
@@ -71,8 +92,8 @@ class IndexFile:
     def use(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """Do something with the open index; what was begun is undone before it is tried again.
 
-        An index that is damaged, or of another format, is thrown away first. One that can't be written beside the
-        projects, since there is no room, or another database has its name, is kept elsewhere from then on.
+        An index that is damaged, or of another format, is thrown away first. One that can't be written at its place,
+        since there is no room, or another database has its name, is kept at the next one from then on.
 
         Raises:
             NoPlaceForIndex: There is no place for an index.
@@ -84,10 +105,10 @@ class IndexFile:
             except DamagedIndex:
                 self.discard()
             except _Refused as refused:
-                elsewhere = place_elsewhere(self._base_dir)
-                if self.path == elsewhere:
+                elsewhere = next(self._places, None)
+                if elsewhere is None:
                     raise NoPlaceForIndex(
-                        f"there is no place for the index of a folder of projects: {self.path}: {refused}",
+                        f"there is no place for the index of a folder of runs: {self.path}: {refused}",
                         hint="set AGENTNN_STATE_DIR to a folder that you may write to",
                     ) from refused
                 self.path = elsewhere
@@ -101,8 +122,9 @@ class IndexFile:
     def _use(self, act: Callable[[sqlite3.Connection], T]) -> T:
         self._make()
         try:
-            with closing(sqlite3.connect(self.path, timeout=LOCK_TIMEOUT_S, isolation_level=None)) as connection:
-                _prepare(connection)
+            connection = sqlite3.connect(self.path, timeout=self._lock_timeout_s, isolation_level=None)
+            with closing(connection):
+                _prepare(connection, self._schema)
                 return act(connection)  # closing undoes what is not committed
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -118,19 +140,43 @@ class IndexFile:
     def _make(self) -> None:
         try:
             if not self.path.exists():
-                make_place(self.path)
+                _make_empty(self.path)
         except (OSError, StoreUnavailable) as error:
             raise _Refused(str(error)) from error
 
 
-def memory_index() -> sqlite3.Connection:
+def memory_index(schema: IndexSchema) -> sqlite3.Connection:
     """An index that is kept nowhere."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    _prepare(connection)
+    _prepare(connection, schema)
     return connection
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def place_in_state(folder: Path, suffix: str) -> Path:
+    """A place in this machine's own folder, the same by whatever links the folder of runs is reached."""
+    import hashlib  # seldom needed
+
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
+    return state_directory() / "indexes" / f"{digest}{suffix}"
+
+
+def _make_empty(path: Path) -> None:
+    """Make an empty index, private to the user; one that is there stays as it is.
+
+    Raises:
+        StoreUnavailable: There is no place for it.
+        OSError: The file can't be made.
+    """
+    make_private_folder(path.parent)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        # Not opened: closing it again would drop the locks that another thread holds on it through SQLite.
+        # https://www.sqlite.org/howtocorrupt.html
+        return
+
+
+def _prepare(connection: sqlite3.Connection, schema: IndexSchema) -> None:
     """See that the database is an index of this format; an empty one becomes one.
 
     Raises:
@@ -138,24 +184,22 @@ def _prepare(connection: sqlite3.Connection) -> None:
         _Refused: It is another program's database.
     """
     connection.execute("PRAGMA synchronous = NORMAL")
-    if _is_index(connection):
+    if _is_index(connection, schema):
         return
     connection.execute("BEGIN IMMEDIATE")
-    if not _is_index(connection):  # another process may have made it meanwhile
-        for statement in TABLES.split(";"):
+    if not _is_index(connection, schema):  # another process may have made it meanwhile
+        for statement in schema.statements:
             connection.execute(statement)
-        for definition in (*INDEXES.values(), *HISTORY_INDEXES.values()):
-            connection.execute(f"CREATE {definition}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute(f"PRAGMA user_version = {schema.version}")
     connection.execute("COMMIT")
 
 
-def _is_index(connection: sqlite3.Connection) -> bool:
+def _is_index(connection: sqlite3.Connection, schema: IndexSchema) -> bool:
     [(application,)] = connection.execute("PRAGMA application_id")
     [(version,)] = connection.execute("PRAGMA user_version")
     if application == APPLICATION_ID:
-        if version != FORMAT:
+        if version != schema.version:
             raise DamagedIndex
         return True
     [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_master")
