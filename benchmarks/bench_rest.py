@@ -58,8 +58,9 @@ def in_process(url: str, rounds: int, large_rounds: int) -> None:
     """Print the rows of single questions, small and large."""
     from mlflow import MlflowClient
 
+    from agentnn.query.expressions import Field
     from agentnn.query.filters import parse_filter
-    from agentnn.query.runs import RunQuery
+    from agentnn.query.runs import OrderBy, RunQuery
     from agentnn.query.selection import BestQuery
     from agentnn.settings import Settings
     from agentnn.stores.opening import open_store
@@ -72,7 +73,8 @@ def in_process(url: str, rounds: int, large_rounds: int) -> None:
     small = Goal(at_least=2.5)
 
     def row(question: str, ours: Callable[[], Any], theirs: Callable[[], Any], goal: Goal, count: int) -> None:
-        compare_calls((question, "RestStore", "MlflowClient"), ours, theirs, rounds=count, goal=goal)
+        labels = (question, f"RestStore, {requests_of(ours)} requests", "MlflowClient")
+        compare_calls(labels, ours, theirs, rounds=count, goal=goal)
 
     find = store.find_experiment
     row("one experiment", lambda: find(experiment_id="1"), lambda: client.get_experiment("1"), small, rounds * 3)
@@ -80,7 +82,11 @@ def in_process(url: str, rounds: int, large_rounds: int) -> None:
     history = (run_id, key)
     theirs = client.get_metric_history
     row("one history", lambda: store.metric_history(*history), lambda: theirs(*history), small, rounds * 3)
-    row("one run", lambda: store.find_runs([run_id]), lambda: client.get_run(run_id), small, rounds * 3)
+
+    def run_and_experiment() -> Any:
+        return client.get_experiment(client.get_run(run_id).info.experiment_id)
+
+    row("one run, with its experiment's name", lambda: store.find_runs([run_id]), run_and_experiment, small, rounds * 3)
 
     def best() -> Any:
         return client.search_runs(everywhere, order_by=[f"metrics.{given.METRIC} DESC"], max_results=1)
@@ -92,8 +98,31 @@ def in_process(url: str, rounds: int, large_rounds: int) -> None:
     searched = client.search_runs
     row("100 runs by a filter", lambda: list(store.search_runs(filtered)),
         lambda: searched(everywhere, text, max_results=100), even, rounds)  # fmt: skip
+    twenty = RunQuery(limit=20, order_by=(OrderBy(Field("metric", given.METRIC), ascending=False),))
+    order = [f"metrics.{given.METRIC} DESC"]
+    row("20 runs, sorted by a metric", lambda: list(store.search_runs(twenty)),
+        lambda: searched(everywhere, order_by=order, max_results=20), Goal(), rounds)  # fmt: skip
     row("1000 runs", lambda: list(store.search_runs(RunQuery(limit=1000))),
         lambda: searched(everywhere, max_results=1000), even, large_rounds)  # fmt: skip
+
+
+def requests_of(ours: Callable[[], Any]) -> int:
+    """How many requests a question of ours takes."""
+    from agentnn.stores.rest.connection import Connection
+
+    exchange, count = Connection.exchange, 0
+
+    def counted(*request: Any) -> Any:
+        nonlocal count
+        count += 1
+        return exchange(*request)
+
+    Connection.exchange = counted  # type: ignore[method-assign]
+    try:
+        ours()
+    finally:
+        Connection.exchange = exchange  # type: ignore[method-assign]
+    return count
 
 
 def at(command: Command, url: str) -> Command:
@@ -102,8 +131,8 @@ def at(command: Command, url: str) -> Command:
 
 
 @contextmanager
-def served(store: Path) -> Iterator[str]:
-    """The address of a server on a store, for the duration."""
+def served(store: Path, *more: str, workers: int = 1) -> Iterator[str]:
+    """The address of a server on a store, for the duration; with further options of ``mlflow server``."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -111,7 +140,7 @@ def served(store: Path) -> Iterator[str]:
     environment = {**given.clean_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("mlflow")), "server", *options, "--workers", "1"],
+            [str(Path(sys.executable).with_name("mlflow")), "server", *options, *more, "--workers", str(workers)],
             cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:

@@ -10,6 +10,7 @@ from agentnn.errors import AgentNNError, UsageError
 from agentnn.registry.files import check_model_folder, files_in
 from agentnn.registry.moving import this_user
 from agentnn.settings import toml_folder
+from agentnn.stores.run_writer import open_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,9 +42,7 @@ def holding_run(folder: Path, name: str, settings: Settings) -> Iterator[str]:
         StoreUnavailable: The store does not take it.
     """
     files = list(files_in(check_model_folder(folder)))
-    from agentnn.stores.mlflow_writer import MlflowWriter  # loads MLflow
-
-    writer = MlflowWriter(settings)
+    writer = open_writer(settings)
     experiment_id = writer.ensure_experiment(settings.experiment_name or settings.experiment_id or "Default")
     user, _, _ = this_user().partition("@")
     tags = {"mlflow.user": user, FOLDER_TAG: str(folder.resolve())}

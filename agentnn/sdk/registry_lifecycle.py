@@ -65,7 +65,7 @@ class RegistryLifecycle(RegistryPromotion):
                 run_id, path = stack.enter_context(holding_run(folder, name, self.settings)), ARTIFACT_PATH
             else:
                 run_id, path = self._run_with_model(str(run), artifact_path), artifact_path
-            version = self._registry_writer().create_version(name, run_id, path, tags=tags, description=description)
+            version = self._registry_changes().create_version(name, run_id, path, tags=tags, description=description)
         if channel is not None:
             from agentnn.registry.moving import Move
 
@@ -155,7 +155,7 @@ class RegistryLifecycle(RegistryPromotion):
                 f"{in_use_words(plan.in_use)}: nothing was deleted", hint="move the alias first, or --force"
             )
         if plan.whole:
-            self._registry_writer().delete_model(name)
+            self._registry_changes().delete_model(name)
         else:
             self._delete_versions(plan)
         return replace(plan, deleted=True)
@@ -164,7 +164,7 @@ class RegistryLifecycle(RegistryPromotion):
         from agentnn.registry.channels import Channel
         from agentnn.registry.moving import Move
 
-        writer = self._registry_writer()
+        writer = self._registry_changes()
         for one in plan.versions:
             for alias in one.aliases:
                 channel = Channel(alias)

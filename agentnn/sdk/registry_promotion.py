@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentnn.registry.moving import Evidence, Move
     from agentnn.registry.promotion import Promotion
     from agentnn.stores.mlflow_models import ModelCheck
-    from agentnn.stores.mlflow_registry import RegistryWriter
+    from agentnn.stores.registry_changes import RegistryChanges
 
 _SHORTEST_ID = 4
 """Digits that may be the beginning of a run's id, where there is no version of that number."""
@@ -161,12 +161,12 @@ class RegistryPromotion(RegistryQuestions):
     def _carry_out(self, move: Move) -> Entry:
         from agentnn.registry.moving import carry_out
 
-        return carry_out(move, self._registry_writer(), lambda wanted: self._stage_holders(move.name, wanted))
+        return carry_out(move, self._registry_changes(), lambda wanted: self._stage_holders(move.name, wanted))
 
-    def _registry_writer(self) -> RegistryWriter:
-        from agentnn.stores.mlflow_registry import RegistryWriter  # loads MLflow, which no read does
+    def _registry_changes(self) -> RegistryChanges:
+        from agentnn.stores.registry_changes import open_registry_changes
 
-        return RegistryWriter(self.settings)
+        return open_registry_changes(self.settings)
 
     def _verified(self, version: ModelVersion, *, trust: bool) -> ModelCheck:
         from agentnn.registry.files import fetched

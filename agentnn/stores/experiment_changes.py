@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from agentnn.errors import UsageError
 from agentnn.settings import toml_folder
 
 if TYPE_CHECKING:
@@ -64,6 +65,24 @@ def open_experiment_changes(settings: Settings, *, create: bool = False) -> Expe
         from agentnn.stores.mlruns.experiment_changes import MlrunsExperimentChanges
 
         return MlrunsExperimentChanges(settings)
+    from agentnn.stores.rest.address import is_server
+
+    if is_server(settings.tracking_uri):
+        from agentnn.stores.rest.opening import open_rest_experiment_changes
+
+        served = open_rest_experiment_changes(settings)
+        if served is not None:
+            return served
     from agentnn.stores.mlflow_experiments import MlflowExperimentChanges
 
     return MlflowExperimentChanges(settings, create=create)
+
+
+def check_location(artifact_location: str | None) -> None:
+    """Refuse a place that is no place for the files of an experiment's runs, as MLflow's client does.
+
+    Raises:
+        UsageError: It is the address of a run's files.
+    """
+    if artifact_location and artifact_location.startswith("runs:"):
+        raise UsageError(f"{artifact_location} is the address of a run's files", hint="name a folder or an address")

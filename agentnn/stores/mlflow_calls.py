@@ -162,12 +162,22 @@ def _kind_of(error: Exception) -> type[AgentNNError]:
     code = str(getattr(error, "error_code", ""))
     if code == "INTERNAL_ERROR" and isinstance(error.__context__, MlflowException):
         return _kind_of(error.__context__)  # MLflow's file store hides a refusal in a failure of its own
-    if code == "BAD_REQUEST":
-        refused = any(end in str(error) for end in _REFUSED_BY_THE_DATABASE)
-        return UsageError if refused else StoreUnavailable
-    if str(error).startswith("API request to ") and not isinstance(error, RestException):
+    if code != "BAD_REQUEST" and str(error).startswith("API request to ") and not isinstance(error, RestException):
         return StoreUnavailable  # the code was made of a status, which may be a proxy's: the body was no JSON
+    return kind_of_refusal(code, str(error))
+
+
+def kind_of_refusal(code: str, message: str) -> type[AgentNNError]:
+    """What MLflow's word for a refusal, and what it says to it, mean here."""
+    if code == "BAD_REQUEST":
+        return UsageError if any(end in message for end in _REFUSED_BY_THE_DATABASE) else StoreUnavailable
     return BY_CODE.get(code, StoreUnavailable)
+
+
+def reason_in(message: str) -> str:
+    """The line of a message of MLflow's that says what is wrong."""
+    lines = [line.strip() for line in message.splitlines() if line.strip() and not line.startswith(_NOT_THE_REASON)]
+    return lines[0] if lines else "unknown error"
 
 
 def _code_in_reply(error: OSError) -> str:
@@ -190,8 +200,7 @@ def _without_python(message: str) -> str:
 
 
 def _first_line(text: str, settings: Settings) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_NOT_THE_REASON)]
-    return redact(lines[0] if lines else "unknown error", settings.secrets.values())[:500]
+    return redact(reason_in(text), settings.secrets.values())[:500]
 
 
 def _driver(module: str | None) -> str:

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import NotFoundError, StoreUnavailable, UsageError
 from agentnn.query.evaluation import matches, sorted_runs
 from agentnn.query.runs import RunQuery
-from agentnn.query.selection import Best, aggregate_history, rank
+from agentnn.query.selection import Best, rank
 from agentnn.records import PARENT_TAG, Artifact, DatasetInput, Experiment, Metric, ModelVersion, RegisteredModel, Run
+from agentnn.stores.aggregates import Summarised, judged_values, summarised
 from agentnn.stores.artifact_files import RunFiles, RunSources, Source
 from agentnn.stores.base import History
 from agentnn.stores.destination import check_sqlite_path
+from agentnn.stores.history_cache import HistoryCache, Trace, trace_of
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.sql_where import LARGEST
 from agentnn.stores.sqlite_file import ReadOnlyDatabase, schema_revision, sqlite_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlflow import MlflowClient
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from agentnn.query.runs import FieldKind, View
     from agentnn.query.selection import BestQuery
     from agentnn.settings import Settings
+    from agentnn.stores.explained.between import Between
 
 _PAGE = 1000
 _NO_SUCH_ENDPOINT = ("error code 404", "ENDPOINT_NOT_FOUND")
@@ -38,6 +41,10 @@ _RUNS_IN_A_FILTER = 50
 _MANY = 5
 """Runs that are asked of a server one by one; of more, many at once."""
 
+_RUNS_AT_ONCE = 20
+"""Runs whose histories are read before what they come to is kept."""
+
+_SERVERS = ("http:", "https:", "databricks")
 _DATABASE_SERVERS = ("postgresql", "mysql")
 _CONNECT_TIMEOUT_S = 10
 
@@ -144,6 +151,12 @@ class MlflowClientStore:
         self.uri = uri
         self._settings = settings
         self._client = make_client(uri, settings)
+        self._between: Between | None = None
+
+    def put_between(self, between: Between) -> None:
+        """Let somebody look on who stands before the client."""
+        self._client = between.client(self._client)
+        self._between = between
 
     def list_experiments(self, view: View = "active") -> list[Experiment]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -218,8 +231,32 @@ class MlflowClientStore:
     def best_runs(self, query: BestQuery) -> Best:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         scope = RunQuery(query.scope.experiment_ids, query.scope.filter, view=query.scope.view)
+        if query.aggregate != "last":
+            return self._best_by_history(query, scope)
         runs = (run for run in self.search_runs(scope) if query.include_children or PARENT_TAG not in run.tags)
-        return rank(query, ((run, self._judged_value(query, run)) for run in runs))
+        return rank(query, ((run, run.metrics.get(query.metric)) for run in runs))
+
+    def _best_by_history(self, query: BestQuery, scope: RunQuery) -> Best:
+        cache = HistoryCache(self._settings, use=query.use_cache and self.uri.startswith(_SERVERS))
+        cache = cache if self._between is None else self._between.cache(cache)
+        traces: dict[str, Trace] = {}
+
+        def note_trace(one: Any, run: Run) -> None:
+            latest = [Metric(at.key, _finite_as_kept(at.value), at.step, at.timestamp) for at in _latest_points(one)]
+            if trace := trace_of(run, query.metric, latest, now=cache.now()):
+                traces[run.run_id] = trace
+
+        found = (run for run in self._runs(scope, note_trace) if matches(scope.filter, run))
+        runs = [run for run in found if query.include_children or PARENT_TAG not in run.tags]
+
+        def read(missing: Sequence[Run]) -> Iterator[list[Summarised]]:
+            for start in range(0, len(missing), _RUNS_AT_ONCE):
+                histories = self.metric_histories(missing[start : start + _RUNS_AT_ONCE], (query.metric,))
+                known = (summarised(one, traces.get(one.run_id)) for one in histories)
+                yield [one for one in known if one is not None]
+
+        values = judged_values(query, runs, traces, cache, read)
+        return rank(query, ((run, values[run.run_id]) for run in runs))
 
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -266,7 +303,8 @@ class MlflowClientStore:
         by_age = sorted(found, key=lambda one: one.creation_timestamp)
         return {one.name: Source(one.artifact_location, one.model_id) for one in by_age}
 
-    def _runs(self, query: RunQuery) -> Iterator[Run]:
+    def _runs(self, query: RunQuery, look: Callable[[Any, Run], None] | None = None) -> Iterator[Run]:
+        """The runs of a query's experiments; each may be looked at as MLflow gives it."""
         names = self._experiment_names()
         experiment_ids = query.experiment_ids
         if experiment_ids is None:
@@ -285,15 +323,14 @@ class MlflowClientStore:
                 page = self._client.search_runs(
                     list(experiment_ids), run_view_type=_view_type(query.view), max_results=size, page_token=token
                 )
-            yield from (_run(one, names) for one in page)
+            for one in page:
+                run = _run(one, names)
+                if look is not None:
+                    look(one, run)
+                yield run
             token = page.token
             if not token:
                 return
-
-    def _judged_value(self, query: BestQuery, run: Run) -> float | None:
-        if query.aggregate == "last" or query.metric not in run.metrics:
-            return run.metrics.get(query.metric)
-        return aggregate_history(self.metric_history(run.run_id, query.metric), query.aggregate)
 
     def _experiment_names(self) -> dict[str, str]:
         return {one.experiment_id: one.name for one in self.list_experiments("all")}
@@ -311,6 +348,10 @@ class MlflowClientRegistry:
         self.uri = uri
         self._settings = settings
         self._client = make_client(uri, settings)
+
+    def put_between(self, between: Between) -> None:
+        """Let somebody look on who stands before the client."""
+        self._client = between.client(self._client)
 
     def list_models(self) -> list[RegisteredModel]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
@@ -419,6 +460,11 @@ def _run(one: Any, experiment_names: Mapping[str, str]) -> Run:
         tags=_texts(one.data.tags),
         datasets=tuple(sorted((_dataset(item) for item in inputs), key=lambda item: (item.name, item.digest))),
     )
+
+
+def _latest_points(one: Any) -> list[Any]:
+    """The latest point of each metric of a run, which MLflow's own class keeps and does not show."""
+    return list(getattr(one.data, "_metric_objs", ()))
 
 
 def _dataset(item: Any) -> DatasetInput:

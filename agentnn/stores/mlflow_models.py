@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from agentnn.errors import AgentNNError, CorruptDataError, NotFoundError, Unsafe
 from agentnn.stores.artifact_places import check_model_place, local_folder
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import find_logged_model, make_client
+from agentnn.stores.rest.address import is_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,7 +100,7 @@ def model_location(source: str, settings: Settings) -> str:
             machine may be anywhere: it is read only if it says of itself that it is a model.
     """
     location = _location(source, settings)
-    if local_folder(location) is None or settings.tracking_uri.startswith(("http:", "https:")):
+    if local_folder(location) is None or is_server(settings.tracking_uri):
         check_model_place(location, settings)
     return location
 
@@ -108,6 +109,9 @@ def _location(source: str, settings: Settings) -> str:
     scheme, _, rest = source.partition(":/")
     if scheme not in ("models", "runs"):
         return source
+    served = _served_location(scheme, rest.strip("/"), settings)
+    if served is not None:
+        return served
     client = make_client(settings.tracking_uri, settings)
     if scheme == "models":
         with mlflow_call(settings):
@@ -118,6 +122,23 @@ def _location(source: str, settings: Settings) -> str:
         return str(logged.artifact_location)
     with mlflow_call(settings):
         return f"{client.get_run(run_id).info.artifact_uri}/{path}"
+
+
+def _served_location(scheme: str, rest: str, settings: Settings) -> str | None:
+    """What a server says of ``models:/`` and ``runs:/`` over its REST API; ``None`` where there is no such server."""
+    if not is_server(settings.tracking_uri):
+        return None
+    from agentnn.stores.rest.logged_models import location_of, model_of_run
+    from agentnn.stores.rest.opening import open_transport
+
+    transport = open_transport(settings.tracking_uri, settings)
+    if transport is None:
+        return None
+    with closing(transport):
+        if scheme == "models":
+            return location_of(transport, rest)
+        run_id, _, path = rest.partition("/")
+        return model_of_run(transport, run_id, path).location
 
 
 def load_pyfunc(folder: Path, settings: Settings, *, trust: bool, name: str = "") -> Any:

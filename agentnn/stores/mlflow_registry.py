@@ -17,7 +17,6 @@ from agentnn.settings import toml_folder
 from agentnn.stores.artifacts import local_folder
 from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
-from agentnn.stores.toml.asking.registry import no_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,19 +30,17 @@ _ATTEMPTS, _PAUSE_S = 20, 0.02
 """How often a folder is asked again that somebody else is changing."""
 
 
-class RegistryWriter:
-    """Writes to the registry that the settings name.
+class MlflowRegistryChanges:
+    """Writes to a registry that MLflow knows; see :class:`~agentnn.stores.registry_changes.RegistryChanges`.
 
     Raises:
-        UsageError: The registry is a database whose schema MLflow would have to migrate first, or a store of TOML runs.
+        UsageError: The registry is a database whose schema MLflow would have to migrate first.
         StoreUnavailable: The registry can't be reached, or there can be none.
         CorruptDataError, NotAStoreError: There is something else at its path.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        if toml_folder(settings.registry_uri) is not None:
-            raise no_registry()
         # MLflow knows nothing of TOML runs, and asks for no run to write to a registry.
         tracking_uri = settings.registry_uri if toml_folder(settings.tracking_uri) else settings.tracking_uri
         for uri in dict.fromkeys((tracking_uri, settings.registry_uri)):
@@ -51,37 +48,33 @@ class RegistryWriter:
         self._client: MlflowClient = make_client(tracking_uri, settings, read=False)
 
     def read(self, name: str) -> RegisteredModel:
-        """The tags and aliases of a model, and nothing else of it.
-
-        Raises:
-            NotFoundError: There is no such model.
-        """
+        """See :class:`~agentnn.stores.registry_changes.RegistryChanges`."""
         found = self._steadily(lambda: self._look_up(name), read=True)
         tags = {key: value for key, value in found.tags.items() if value is not None}
         aliases = {alias: int(version) for alias, version in found.aliases.items()}
         return RegisteredModel(name, tags=tags, aliases=aliases)
 
     def set_tag(self, name: str, key: str, value: str) -> None:
-        """Set a tag of a model."""
+        """See :class:`~agentnn.stores.registry_changes.RegistryChanges`."""
         self._steadily(lambda: self._client.set_registered_model_tag(name, key, value))
 
     def delete_tag(self, name: str, key: str) -> None:
-        """Take a tag off a model, if it has it."""
+        """See :class:`~agentnn.stores.registry_changes.RegistryChanges`."""
         with suppress(NotFoundError):
             self._steadily(lambda: self._client.delete_registered_model_tag(name, key))
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
-        """Let an alias point to a version, whatever it pointed to before."""
+        """See :class:`~agentnn.stores.registry_changes.RegistryChanges`."""
         with self._call():
             self._client.set_registered_model_alias(name, alias, str(version))
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """Take an alias away, if there is one."""
+        """See :class:`~agentnn.stores.registry_changes.RegistryChanges`."""
         with suppress(NotFoundError), self._call():
             self._client.delete_registered_model_alias(name, alias)
 
     def set_stage(self, name: str, version: int, stage: str) -> None:
-        """Put a version into a stage, beside the versions that are in it."""
+        """See :class:`~agentnn.stores.registry_changes.RegistryChanges`."""
         with self._call(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             self._client.transition_model_version_stage(name, str(version), stage)
@@ -95,21 +88,7 @@ class RegistryWriter:
         tags: Mapping[str, str] | None = None,
         description: str | None = None,
     ) -> int:
-        """Make a version of a registered model, which is made too when there is none.
-
-        Args:
-            name: The registered model.
-            run_id: The run that holds the model.
-            artifact_path: The model's folder in the run.
-            tags: Tags of the version.
-            description: What the version is, in words.
-
-        Returns:
-            The version number.
-
-        Raises:
-            UsageError: MLflow refuses the name or a tag.
-        """
+        """See :class:`~agentnn.stores.registry_changes.RegistryChanges`."""
         is_new = self._ensure_model(name)
         try:
             with self._call():
@@ -127,20 +106,12 @@ class RegistryWriter:
             raise
 
     def delete_version(self, name: str, version: int) -> None:
-        """Delete a version for good; its aliases go with it, its files stay.
-
-        Raises:
-            NotFoundError: There is no such version.
-        """
+        """See :class:`~agentnn.stores.registry_changes.RegistryChanges`."""
         with self._call():
             self._client.delete_model_version(name, str(version))
 
     def delete_model(self, name: str) -> None:
-        """Delete a model for good, with all versions, aliases and tags; files stay.
-
-        Raises:
-            NotFoundError: There is no such model.
-        """
+        """See :class:`~agentnn.stores.registry_changes.RegistryChanges`."""
         with self._call():
             self._client.delete_registered_model(name)
 

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from agentnn.errors import AgentNNError, UsageError
 from agentnn.records import RUN_NAME_TAG
+from agentnn.stores.many_runs import AT_ONCE, MOST_TAGS, changed, saying_how_far, says_deleted
 from agentnn.stores.mlflow_calls import mlflow_call
 from agentnn.stores.mlflow_client import check_before_writing, make_client
-from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment, deleted_run, say_how_far
+from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlflow import MlflowClient
 
     from agentnn.records import Run
     from agentnn.settings import Settings
-
-_AT_ONCE = 8
-"""Requests to a server at the same time; a database or a folder gets one after the other."""
-
-_MOST_TAGS = 100
-"""Tags in one request, as MLflow's server takes them."""
-
-_IS_DELETED = ("must be in the 'active' state", "must be in 'active' lifecycle_stage")
 
 
 class MlflowRunChanges:
@@ -47,8 +37,15 @@ class MlflowRunChanges:
         """See :class:`~agentnn.stores.run_changes.RunChanges`."""
 
         def change(run: Run) -> None:
-            if mark is not None:
-                self._client.set_tag(run.run_id, DELETION_TAG, mark)
+            from mlflow.exceptions import MlflowException
+
+            try:
+                if mark is not None:
+                    self._client.set_tag(run.run_id, DELETION_TAG, mark)
+            except MlflowException as error:
+                if says_deleted(error):  # somebody else was faster
+                    return
+                raise
             self._client.delete_run(run.run_id)
 
         self._for_each(runs, change, "deleted")
@@ -85,8 +82,8 @@ class MlflowRunChanges:
         if RUN_NAME_TAG in tags:  # a batch would not rename the run in every store
             self._client.set_tag(run_id, RUN_NAME_TAG, tags[RUN_NAME_TAG])
         rest = [RunTag(key, value) for key, value in tags.items() if key != RUN_NAME_TAG]
-        for start in range(0, len(rest), _MOST_TAGS):
-            self._client.log_batch(run_id, tags=rest[start : start + _MOST_TAGS])
+        for start in range(0, len(rest), MOST_TAGS):
+            self._client.log_batch(run_id, tags=rest[start : start + MOST_TAGS])
 
     def _drop_tag(self, run_id: str, key: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -99,56 +96,8 @@ class MlflowRunChanges:
 
     def _for_each(self, runs: Sequence[Run], change: Callable[[Run], None], done_word: str) -> None:
         """Change each run; threads share what one call to MLflow puts into the environment."""
-        done: list[str] = []
-        try:
-            with mlflow_call(self._settings, read=False):
-                for run in self._attempted(runs, change):
-                    done.append(run.run_id)
-        except AgentNNError as error:
-            _raise_with_what_was_done(error, runs, done, done_word)
-
-    def _attempted(self, runs: Sequence[Run], change: Callable[[Run], None]) -> Iterator[Run]:
-        """The runs that were changed, until one can't be; the error comes behind all that were begun."""
-        if len(runs) < 2 or not self._settings.tracking_uri.lower().startswith(("http://", "https://")):
-            for run in runs:
-                change(run)
-                yield run
-            return
-        stop = Event()
-
-        def attempt(run: Run) -> bool:
-            if stop.is_set():
-                return False
-            try:
-                change(run)
-            except BaseException:
-                stop.set()
-                raise
-            return True
-
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            futures = [(run, pool.submit(attempt, run)) for run in runs]
-            failure: BaseException | None = None
-            try:
-                for run, future in futures:
-                    error = future.exception()
-                    failure = failure or error
-                    if error is None and future.result():
-                        yield run
-            finally:
-                stop.set()  # also when we are interrupted
-        if failure is not None:
-            raise failure
-
-
-def _raise_with_what_was_done(
-    error: AgentNNError, runs: Sequence[Run], done: Sequence[str], done_word: str
-) -> NoReturn:
-    """The error, with how far the change had come."""
-    missing = [run.run_id for run in runs if run.run_id not in set(done)]
-    if isinstance(error, UsageError) and any(text in str(error) for text in _IS_DELETED):
-        gone = next((run_id for run_id in missing if run_id in str(error)), missing[0])
-        error = deleted_run(gone)
-    if len(runs) > 1:
-        say_how_far(error, missing, len(runs), done_word)
-    raise error
+        has_server = self._settings.tracking_uri.lower().startswith(("http://", "https://"))
+        with saying_how_far(runs, done_word) as done, mlflow_call(self._settings, read=False):
+            # A database or a folder gets one after the other.
+            for run in changed(runs, change, at_once=AT_ONCE if has_server else 1):
+                done.append(run.run_id)

@@ -79,6 +79,14 @@ def open_run_changes(settings: Settings) -> RunChanges:
         from agentnn.stores.mlruns.run_changes import MlrunsRunChanges
 
         return MlrunsRunChanges(settings)
+    from agentnn.stores.rest.address import is_server
+
+    if is_server(settings.tracking_uri):
+        from agentnn.stores.rest.opening import open_rest_run_changes
+
+        served = open_rest_run_changes(settings)
+        if served is not None:
+            return served
     from agentnn.stores.mlflow_runs import MlflowRunChanges
 
     return MlflowRunChanges(settings)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from agentnn.settings import toml_folder
+from agentnn.stores.rest.address import is_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -200,6 +201,11 @@ def open_writer(settings: Settings) -> RunWriter:
         ensure_schema(settings)
         with suppress(SchemaMismatch):  # MLflow says what to do about it
             return SqlWriter(settings)
+    elif is_server(settings.tracking_uri):
+        from agentnn.stores.rest.opening import open_rest_writer
+
+        if (writer := open_rest_writer(settings)) is not None:
+            return writer
     elif _is_folder(settings):
         from agentnn.stores.mlruns.writer import MlrunsWriter
 
@@ -225,6 +231,11 @@ def open_importer(settings: Settings) -> RunImporter:
         from agentnn.stores.toml.writing.importer import TomlImporter
 
         return TomlImporter(settings)
+    if is_server(settings.tracking_uri):
+        from agentnn.stores.rest.opening import open_rest_importer
+
+        if (importer := open_rest_importer(settings)) is not None:
+            return importer
     from agentnn.stores.mlflow_import import MlflowImporter
 
     return MlflowImporter(settings)
@@ -232,9 +243,22 @@ def open_importer(settings: Settings) -> RunImporter:
 
 def dataset_inputs(settings: Settings, run_id: str) -> list[dict[str, Any]]:
     """The data sets that a run has as inputs, with all that the store knows of them, in a fixed order."""
-    if toml_folder(settings.tracking_uri) is not None:
-        from agentnn.stores.toml.writing.importer import dataset_inputs as read
-    else:
-        from agentnn.stores.mlflow_import import dataset_inputs as read
-    found = read(settings, run_id)
+    found = _dataset_inputs(settings, run_id)
     return sorted(found, key=lambda one: (one["name"], one["digest"], str(one["source"]), sorted(one["tags"].items())))
+
+
+def _dataset_inputs(settings: Settings, run_id: str) -> list[dict[str, Any]]:
+    if toml_folder(settings.tracking_uri) is not None:
+        from agentnn.stores.toml.writing.importer import dataset_inputs as kept_in_files
+
+        return kept_in_files(settings, run_id)
+    if is_server(settings.tracking_uri):
+        from agentnn.stores.rest.importer import dataset_inputs as kept_by_server
+        from agentnn.stores.rest.opening import open_transport
+
+        if (transport := open_transport(settings.tracking_uri, settings)) is not None:
+            with closing(transport):
+                return kept_by_server(transport, run_id)
+    from agentnn.stores.mlflow_import import dataset_inputs as known_to_mlflow
+
+    return known_to_mlflow(settings, run_id)

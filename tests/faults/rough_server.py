@@ -35,6 +35,8 @@ class RoughServer:
     Attributes:
         heads: The heads of all requests.
         connections: How many connections were made.
+        answers_early: Whether a request that ends the connection is answered before its body was read.
+        unread: Bytes of bodies that came after their answers.
     """
 
     def __init__(self, answer: Callable[[str, int], Answer], certificate: Path | None = None) -> None:
@@ -45,6 +47,9 @@ class RoughServer:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certificate)
         self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.answers_early = False
+        self.unread = 0
         self.heads: list[str] = []
         self.connections = 0
 
@@ -64,6 +69,10 @@ class RoughServer:
         scheme = "http" if self._context is None else "https"
         return f"{scheme}://localhost:{self._listener.getsockname()[1]}"
 
+    def wait_until_ended(self) -> None:
+        """Wait until the last connection that was made is ended, by whichever side."""
+        self._threads[-1].join()
+
     def _accept(self) -> None:
         while True:
             try:
@@ -71,7 +80,8 @@ class RoughServer:
             except OSError:
                 return
             self._open.append(client)
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            self._threads.append(threading.Thread(target=self._serve, args=(client,), daemon=True))
+            self._threads[-1].start()
 
     def _serve(self, client: socket.socket) -> None:
         with suppress(OSError):
@@ -79,17 +89,20 @@ class RoughServer:
                 client = self._context.wrap_socket(client, server_side=True)
             self.connections += 1
             with client:
-                while (head := _head(client)) is not None:
+                while (head := _head(client, self.answers_early)) is not None:
                     self.heads.append(head)
                     said = self._answer(head, len(self.heads) - 1)
                     if said is None:
                         return
                     client.sendall(said)
                     if b"connection: close" in said.lower():
+                        client.shutdown(socket.SHUT_WR)
+                        while self.answers_early and (more := client.recv(65536)):
+                            self.unread += len(more)
                         return
 
 
-def _head(client: socket.socket) -> str | None:
+def _head(client: socket.socket, without_body: bool) -> str | None:
     read = b""
     while b"\r\n\r\n" not in read:
         chunk = client.recv(65536)
@@ -98,6 +111,6 @@ def _head(client: socket.socket) -> str | None:
         read += chunk
     head, _, body = read.partition(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    while len(body) < length:
+    while len(body) < length and not without_body:
         body += client.recv(65536)
     return head.decode("latin-1")

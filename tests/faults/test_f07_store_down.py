@@ -27,6 +27,7 @@ from agentnn.errors import StoreUnavailable
 from agentnn.records import Metric
 from agentnn.settings import Settings
 from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.run_writer import open_writer
 from agentnn.tracking.sending.sender_control import sender_status
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from real_stores import MlflowServer, PostgresCluster
+
+    from agentnn.stores.run_writer import RunWriter
 
 pytestmark = pytest.mark.slow
 
@@ -167,11 +170,19 @@ def test_a_database_that_takes_no_writes_for_a_while_refuses_nothing(postgres: P
     postgres.drop_store(uri)
 
 
-def test_what_is_not_in_mlflows_words_is_no_refusal(proxy: FaultyProxy, mlflow_server: MlflowServer, tmp_path: Path):
+@pytest.mark.parametrize("open_one", [open_writer, MlflowWriter])
+def test_what_is_not_in_mlflows_words_is_no_refusal(
+    open_one: Callable[[Settings], RunWriter],
+    proxy: FaultyProxy,
+    mlflow_server: MlflowServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # as the sender does
     file = tmp_path / "note.txt"
     file.write_text("noted", encoding="utf-8")
     run_id = MlflowClient(mlflow_server.url).create_run("0").info.run_id
-    writer = MlflowWriter(Settings.load(proxy.url))
+    writer = open_one(Settings.load(proxy.url))
     calls: tuple[Callable[[], object], ...] = (
         lambda: writer.ensure_experiment("0"),
         lambda: writer.create_run("0", "new", 0, {}),

@@ -70,7 +70,7 @@ class TestAnswersThatAreNone:
              "sends us from /api/2.0/mlflow/experiments/search to https://elsewhere.example/api", "--tracking-uri"),
             (reply("401 Unauthorized", b"no"), StoreUnavailable, "does not know who asks: 401", "_TOKEN"),
             (reply("403 Forbidden", {"error_code": "PERMISSION_DENIED", "message": "Permission denied"}),
-             StoreUnavailable, "does not let us read this: 403 Forbidden (Permission denied)", "owner"),
+             StoreUnavailable, "does not let us do this: 403 Forbidden (Permission denied)", "owner"),
             (reply("502 Bad Gateway", b"<html>nginx"), StoreUnavailable, "before it says 502 Bad Gateway", "try"),
             (reply("503 Service Unavailable", b"busy"), StoreUnavailable, "503 Service Unavailable", "try again"),
             (reply("504 Gateway Timeout"), StoreUnavailable, "504 Gateway Timeout", "try again"),
@@ -376,7 +376,8 @@ def test_a_registry_of_its_own_is_asked_there() -> None:
 
 
 def test_a_search_over_no_experiment_asks_for_no_run() -> None:
-    with RoughServer(always(reply(body={}))) as server:
+    missing = reply("404 Not Found", {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "No experiment"})
+    with RoughServer(lambda head, number: missing if "experiments/get" in head else reply(body={})) as server:
         store = open_store(Settings(server.url, registry_uri=server.url))
         assert list(store.search_runs(RunQuery())) == []
         assert store.count_runs(RunQuery(("7",))) == {}

@@ -15,12 +15,14 @@ from agentnn.errors import StoreUnavailable
 from agentnn.records import Metric
 from agentnn.settings import Settings
 from agentnn.stores.mlflow_writer import MlflowWriter
-from agentnn.stores.run_writer import UUID_TAG
+from agentnn.stores.run_writer import UUID_TAG, open_writer
 from agentnn.tracking.sending.delivered import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from agentnn.stores.run_writer import RunWriter
 
 pytestmark = pytest.mark.slow
 
@@ -67,11 +69,15 @@ def test_a_request_whose_reply_is_lost_is_not_done_twice(proxy: FaultyProxy, ser
     assert not run.folder.dead_letters.exists()
 
 
+@pytest.mark.parametrize("open_one", [open_writer, MlflowWriter])
 def test_a_write_is_asked_for_once_whatever_mlflow_would_do(
-    proxy: FaultyProxy, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    open_one: Callable[[Settings], RunWriter],
+    proxy: FaultyProxy,
+    server: MlflowServer,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    writer = MlflowWriter(Settings.load(proxy.url))
+    writer = open_one(Settings.load(proxy.url))
     run_id = writer.create_run("0", "once", 1_767_225_600_000, {UUID_TAG: "0"})
     lost = proxy.drop_reply_once("runs/log-batch")
     with pytest.raises(StoreUnavailable):

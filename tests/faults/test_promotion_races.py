@@ -33,44 +33,46 @@ from mlflow import MlflowClient
 from agentnn import ModelManager
 from agentnn.errors import AgentNNError
 from agentnn.stores.mlflow_client import _known_revisions
-from agentnn.stores.mlflow_registry import RegistryWriter
+from agentnn.stores.mlflow_registry import MlflowRegistryChanges
+from agentnn.stores.rest.registry_changes import RestRegistryChanges
 
 _known_revisions()  # loads what each fork would load again
 
 WRITES = ("set_tag", "set_alias", "delete_tag")
 
 def promote(order):
+    changes = RestRegistryChanges if order["uri"].startswith("http:") else MlflowRegistryChanges
     with ModelManager(order["uri"]) as manager:
         if order.get("together"):
-            wait_before_the_claim(order["together"], order["promoters"])
+            wait_before_the_claim(changes, order["together"], order["promoters"])
         die_at = order.get("die_at")
         if die_at is not None:
-            kill_at(*die_at)
+            kill_at(changes, *die_at)
         try:
             done = manager.promote_model("net", order["version"], "champion", verify=False)
             return {"code": 0, "version": done.version, "moved": done.moved}
         except AgentNNError as error:
             return {"code": error.exit_code, "message": error.message}
 
-def wait_before_the_claim(folder, promoters):
+def wait_before_the_claim(changes, folder, promoters):
     # Nobody claims before everybody has read where the alias is: what is decided later is no race.
-    def wrapped(self, *arguments, _call=RegistryWriter.set_tag):
+    def wrapped(self, *arguments, _call=changes.set_tag):
         open(os.path.join(folder, str(os.getpid())), "w").close()
         deadline = time.monotonic() + 120
         while len(os.listdir(folder)) < promoters and time.monotonic() < deadline:
             time.sleep(0.005)
         _call(self, *arguments)
-    RegistryWriter.set_tag = wrapped
+    changes.set_tag = wrapped
 
-def kill_at(number, before):
+def kill_at(changes, number, before):
     count = [0]
     for name in WRITES:
-        def wrapped(self, *arguments, _call=getattr(RegistryWriter, name)):
+        def wrapped(self, *arguments, _call=getattr(changes, name)):
             count[0] += 1
             if before and count[0] == number: os.kill(os.getpid(), signal.SIGKILL)
             _call(self, *arguments)
             if not before and count[0] == number: os.kill(os.getpid(), signal.SIGKILL)
-        setattr(RegistryWriter, name, wrapped)
+        setattr(changes, name, wrapped)
 
 def fork(order):
     reading, writing = os.pipe()
@@ -187,8 +189,11 @@ def test_of_those_that_promote_at_once_exactly_one_wins_and_the_others_are_told_
     assert {one.outcome for one in history} == {"done"}
 
 
-def test_twenty_kills_leave_the_alias_old_or_new_and_an_honest_ledger(make_store: Callable[[str], str], forker: Forker):
-    uri = make_store("sqlite")
+@pytest.mark.parametrize("kind", ["sqlite", "server"])
+def test_twenty_kills_leave_the_alias_old_or_new_and_an_honest_ledger(
+    kind: str, make_store: Callable[[str], str], forker: Forker
+):
+    uri = make_store(kind)
     client = registered(uri, 2)
     forker.run({"uri": uri, "version": 2})  # what follows has nothing of others to write down
     points = [{"die_at": (number, before)} for number in range(1, 6) for before in (True, False)]

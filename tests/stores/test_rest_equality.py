@@ -32,6 +32,7 @@ from stores.test_equality_with_mlflow import (
     comparable,
 )
 
+from agentnn.query.evaluation import sorted_runs
 from agentnn.query.filters import parse_filter, parse_order
 from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import BestQuery
@@ -98,6 +99,8 @@ class TestLarge:
             ("metrics.loss > 1", []),
             ("metrics.loss != 1", ["metrics.loss DESC"]),
             ("metrics.`Sharpe ratio` <= 0 AND metrics.loss >= 0", ["metrics.`Sharpe ratio` ASC", "metrics.loss DESC"]),
+            ("metrics.loss > 0", ["metrics.`Sharpe ratio` DESC"]),
+            ("metrics.loss > 0 AND params.optimizer = 'adam'", ["metrics.`été.日本` ASC"]),
             ("params.optimizer LIKE 'a_am'", ["attributes.run_name ASC"]),
             ("params.optimizer ILIKE 'ADAM%'", ["attributes.status DESC", "attributes.user_id ASC"]),
             ("tags.`日本 tag` = '🚀 up'", ["attributes.artifact_uri DESC"]),
@@ -118,10 +121,11 @@ class TestLarge:
         assert_best(large, metric, mode, unfinished=False, children=True)
         assert_best(large, metric, mode, unfinished=True, children=False)
 
-    def test_a_cheap_tally_is_one_of_a_few_runs(self, large: ServedPair) -> None:
+    def test_a_cheap_tally_is_one_of_few_runs(self, large: ServedPair) -> None:
         found = large.ours.best_runs(BestQuery("loss", tally="cheap"))
         assert (found.considered, found.excluded) == (None, None)
-        few = RunQuery(filter=parse_filter(f"run_id LIKE '{run_id(32)[:-1]}%'"), view="all")
+        [one] = large.ours.search_runs(RunQuery(limit=1, view="all"))
+        few = RunQuery(filter=parse_filter(f"run_id = '{one.run_id}'"), view="all")
         assert large.ours.best_runs(BestQuery("loss", scope=few, tally="cheap")).excluded is not None
 
     def test_a_server_whose_tokens_are_no_numbers_is_read_instead_of_counted(
@@ -143,6 +147,16 @@ class TestLarge:
         assert list(map(comparable, large.ours.search_runs(query))) == expected
         assert len(expected) == 5
         assert str(large.ours.best_runs(BestQuery("loss", scope=query, tally=True))) == str(by_best)
+
+    @pytest.mark.parametrize("ascending", [True, False])
+    def test_behind_the_values_come_those_that_have_none(self, large: ServedPair, ascending: bool) -> None:
+        [key] = (OrderBy(*parse_order(f"metrics.loss {'ASC' if ascending else 'DESC'}")),)
+        few = parse_filter("run_id LIKE '0%'")
+        expected = sorted_runs(large.ours.search_runs(RunQuery(filter=few, view="all")), (key,))
+        assert {math.isfinite(run.metrics.get("loss", math.nan)) for run in expected} == {True, False}
+        for limit in (1, len(expected) // 2, len(expected) - 1, len(expected) + 9):
+            found = list(large.ours.search_runs(RunQuery(filter=few, order_by=(key,), limit=limit, view="all")))
+            assert [run.run_id for run in found] == [run.run_id for run in expected[:limit]]
 
     def test_counts_are_those_of_the_runs(self, large: ServedPair) -> None:
         for filter_text in ("", "status = 'FAILED'", "params.optimizer = 'adam'", "metrics.loss > 1"):

@@ -43,6 +43,11 @@ class Address(NamedTuple):
         return f"{self.scheme}://{self.host_header}{self.prefix}"
 
 
+def is_server(uri: str) -> bool:
+    """Whether a URI names a server."""
+    return uri.lower().startswith(("http://", "https://"))
+
+
 def parse_address(uri: str) -> Address:
     """Take a tracking URI apart.
 

@@ -11,6 +11,8 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from agentnn.stores.rest.outgoing import FileBody, has_come, head_of, send_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -83,6 +85,13 @@ class Connection:
         return self._socket is not None
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the server has ended a connection that nobody used; what it says unasked ends it as well."""
+        if self._socket is None or self.is_busy:
+            return False
+        return has_come(self._socket)
+
+    @property
     def is_busy(self) -> bool:
         """Whether there is an answer that was not read to its end."""
         return self._unread is not None
@@ -110,7 +119,7 @@ class Connection:
             self.close()
 
     def exchange(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | FileBody | None, timeout_s: float
     ) -> Reply:
         """Send a request and read the head of its answer; the one before was read to its end.
 
@@ -119,7 +128,8 @@ class Connection:
             target: The path, and what follows it, quoted.
             headers: What goes with it; ``Content-Length`` is added.
             body: What is sent; ``None`` for nothing.
-            timeout_s: How long the connection, and the head, and each part of the body after it, may take.
+            timeout_s: How long the connection, and the head, and each part of the body after it, may take; with a file,
+                each part of it that is sent, too.
 
         Raises:
             OSError: No answer, or none that is HTTP.
@@ -129,13 +139,20 @@ class Connection:
             if self._socket is None:
                 self._socket = _connected(self._access, deadline)
             self._socket.settimeout(_left(deadline))
-            self._socket.sendall(_request(method, target, headers, body))
+            is_whole = True
+            if isinstance(body, FileBody):
+                self._socket.sendall(head_of(method, target, headers, body.size))
+                is_whole = send_file(self._socket, body, timeout_s)
+                deadline = time.monotonic() + timeout_s
+            else:
+                length = None if body is None else len(body)
+                self._socket.sendall(head_of(method, target, headers, length) + (body or b""))
             status, answered = self._head(deadline)
             self._socket.settimeout(timeout_s)
         except BaseException:
             self.close()
             raise
-        self._ends = _ends(answered)
+        self._ends = _ends(answered) or not is_whole
         reply = Reply(self, status, answered, self._body(method, status, answered))
         self._unread = reply
         return reply
@@ -243,13 +260,6 @@ def _reached(host: str, port: int, deadline: float) -> socket.socket:
         else:
             return opened
     raise BrokenOff("the host has no address")
-
-
-def _request(method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    if body is not None:
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + (body or b"")
 
 
 def _status(line: bytes) -> int:

@@ -8,7 +8,7 @@ it; so whether there is a run at a place is a question for one run, and the numb
 from __future__ import annotations
 
 import json
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ def _is_there(transport: Transport, question: Mapping[str, Any], place: int) -> 
 
 
 def _token(place: int) -> str:
-    return b64encode(json.dumps({"offset": place}).encode()).decode("ascii")
+    return b2a_base64(json.dumps({"offset": place}).encode(), newline=False).decode("ascii")
 
 
 def _place(token: str) -> int | None:
     try:
-        said = json.loads(b64decode(token))
+        said = json.loads(a2b_base64(token))
     except (ValueError, RecursionError):
         return None
     place = said.get("offset") if isinstance(said, dict) and len(said) == 1 else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import NotFoundError, UsageError
 from agentnn.stores.ids import is_experiment_id
-from agentnn.stores.rest.run_records import experiment_of, odd_answer
+from agentnn.stores.rest.run_records import experiment_of, odd_answer, text_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -44,12 +45,40 @@ def find_experiment(transport: Transport, *, name: str | None, experiment_id: st
     return experiment_of(answer.get("experiment") or {})
 
 
-def names_of(transport: Transport, experiment_ids: Collection[str]) -> dict[str, str]:
-    """The names of some experiments, by id."""
-    wanted = set(experiment_ids)
+def create_experiment(
+    transport: Transport, name: str, location: str | None = None, tags: Mapping[str, str] | None = None
+) -> str:
+    """Make an experiment; its id.
+
+    Args:
+        transport: The server.
+        name: Its name.
+        location: Where it keeps its artifacts; where the server likes without it.
+        tags: Its tags.
+
+    Raises:
+        ConflictError: An experiment has the name, be it a deleted one.
+        UsageError: None can have it.
+    """
+    asked: dict[str, Any] = {"name": name}
+    if location is not None:
+        asked["artifact_location"] = location
+    if tags:
+        asked["tags"] = text_pairs(tags)
+    made = transport.post("experiments/create", asked, read=False).get("experiment_id")
+    if not made:
+        raise odd_answer("an experiment")
+    return str(made)
+
+
+def names_of(
+    transport: Transport, experiment_ids: Collection[str], known: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """The names of some experiments, by id; of those that are known, nobody is asked."""
+    wanted = set(experiment_ids) - known.keys()
     if len(wanted) <= _FEW:
         found = [find_experiment(transport, name=None, experiment_id=one) for one in sorted(wanted)]
-        return {one.experiment_id: one.name for one in found if one is not None}
+        return {**known, **{one.experiment_id: one.name for one in found if one is not None}}
     return {one.experiment_id: one.name for one in list_experiments(transport, "all")}
 
 

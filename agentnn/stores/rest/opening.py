@@ -11,8 +11,13 @@ from agentnn.stores.rest.transport import Transport
 
 if TYPE_CHECKING:
     from agentnn.settings import Settings
+    from agentnn.stores.rest.experiment_changes import RestExperimentChanges
+    from agentnn.stores.rest.importer import RestImporter
     from agentnn.stores.rest.registry import RestRegistry
+    from agentnn.stores.rest.registry_changes import RestRegistryChanges
+    from agentnn.stores.rest.run_changes import RestRunChanges
     from agentnn.stores.rest.store import RestStore
+    from agentnn.stores.rest.writer import RestWriter
 
 
 def open_transport(uri: str, settings: Settings) -> Transport | None:
@@ -40,12 +45,55 @@ def open_rest_store(settings: Settings) -> RestStore | None:
     return None if transport is None else RestStore(transport, settings)
 
 
+def open_rest_writer(settings: Settings) -> RestWriter | None:
+    """What delivers runs; ``None`` and errors as with :func:`open_transport`."""
+    from agentnn.stores.rest.writer import RestWriter
+
+    transport = open_transport(settings.tracking_uri, settings)
+    return None if transport is None else RestWriter(transport, settings)
+
+
+def open_rest_importer(settings: Settings) -> RestImporter | None:
+    """What makes whole past runs; ``None`` and errors as with :func:`open_transport`."""
+    from agentnn.stores.rest.importer import RestImporter
+
+    transport = open_transport(settings.tracking_uri, settings)
+    return None if transport is None else RestImporter(transport, settings)
+
+
 def open_rest_registry(settings: Settings) -> RestRegistry | None:
     """The registry; ``None`` and errors as with :func:`open_transport`."""
     from agentnn.stores.rest.registry import RestRegistry
 
     transport = open_transport(settings.registry_uri, settings)
     return None if transport is None else RestRegistry(transport, settings.registry_uri)
+
+
+def open_rest_run_changes(settings: Settings) -> RestRunChanges | None:
+    """What changes runs; ``None`` and errors as with :func:`open_transport`."""
+    from agentnn.stores.rest.run_changes import RestRunChanges
+
+    transport = open_transport(settings.tracking_uri, settings)
+    return None if transport is None else RestRunChanges(transport)
+
+
+def open_rest_experiment_changes(settings: Settings) -> RestExperimentChanges | None:
+    """What changes experiments; ``None`` and errors as with :func:`open_transport`."""
+    from agentnn.stores.rest.experiment_changes import RestExperimentChanges
+
+    transport = open_transport(settings.tracking_uri, settings)
+    return None if transport is None else RestExperimentChanges(transport)
+
+
+def open_rest_registry_changes(settings: Settings) -> RestRegistryChanges | None:
+    """What writes to the registry; ``None`` and errors as with :func:`open_transport`."""
+    from agentnn.stores.rest.registry_changes import RestRegistryChanges
+
+    transport = open_transport(settings.registry_uri, settings)
+    runs = transport
+    if settings.tracking_uri != settings.registry_uri:
+        runs = open_transport(settings.tracking_uri, settings)
+    return None if transport is None or runs is None else RestRegistryChanges(transport, runs)
 
 
 def _check_workspaces(transport: Transport, workspace: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import NotFoundError, UsageError
-from agentnn.records import ModelVersion, RegisteredModel
+from agentnn.records import PROMPT_TAG, ModelVersion, RegisteredModel
 from agentnn.stores.rest.experiments import pages
 from agentnn.stores.rest.run_records import odd_answer, texts, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from agentnn.stores.explained.between import Between
     from agentnn.stores.rest.transport import Transport
 
 _PAGE = 100
@@ -36,26 +37,30 @@ class RestRegistry:
         """End the connection."""
         self._transport.close()
 
+    def put_between(self, between: Between) -> None:
+        """Let somebody look on who stands before what asks the server."""
+        self._transport = between.transport(self._transport)
+
     def list_models(self) -> list[RegisteredModel]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
-        found = self._pages("registered-models/search", "registered_models", {"max_results": _PAGE})
+        found = _pages(self._transport, "registered-models/search", "registered_models", {"max_results": _PAGE})
         # A search gives no aliases: https://github.com/mlflow/mlflow/issues/16734
         models = [model for one in found if (model := self._find(_name_of(one)))]
         versions: dict[str, list[dict[str, Any]]] = {}
-        for one in self._search_versions("") if models else ():
+        for one in _search_versions(self._transport, "") if models else ():
             versions.setdefault(_name_of(one), []).append(one)
-        listed = (_model(one, _newest_first(one, versions.get(_name_of(one), []))) for one in models)
+        listed = (model_of(one, _newest_first(one, versions.get(_name_of(one), []))) for one in models)
         return sorted(listed, key=lambda one: one.name)
 
     def find_model(self, name: str) -> RegisteredModel | None:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
         found = self._find(name)
-        return None if found is None else _model(found, self._versions(found))
+        return None if found is None else model_of(found, versions_of(self._transport, found))
 
     def list_model_versions(self, name: str) -> list[ModelVersion]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
         found = self._find(name)
-        return [] if found is None else self._versions(found)
+        return [] if found is None else versions_of(self._transport, found)
 
     def versions_of_runs(self, run_ids: Sequence[str]) -> list[ModelVersion]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
@@ -63,7 +68,7 @@ class RestRegistry:
         found: list[dict[str, Any]] = []
         for start in range(0, len(wanted), _IDS_IN_A_FILTER):
             ids = ", ".join(f"'{run_id}'" for run_id in wanted[start : start + _IDS_IN_A_FILTER])
-            found += self._search_versions(f"run_id IN ({ids})")
+            found += _search_versions(self._transport, f"run_id IN ({ids})")
         # As with a search of models, what it gives may lack the aliases.
         models = {name: self._find(name) for name in sorted({_name_of(one) for one in found})}
         held = {name: _aliases_by_version(model or {}) for name, model in models.items()}
@@ -71,34 +76,56 @@ class RestRegistry:
         return sorted(versions, key=lambda one: (one.name, -one.version))
 
     def _find(self, name: str) -> dict[str, Any] | None:
-        if not name:
-            return None
-        try:
-            answer = self._transport.get("registered-models/get", {"name": name})
-        except (NotFoundError, UsageError):  # a name that no model can have is simply not there
-            return None
-        found = answer.get("registered_model")
-        if not isinstance(found, dict):
-            raise odd_answer("a model")
-        return found
-
-    def _versions(self, model: Mapping[str, Any]) -> list[ModelVersion]:
-        name = _name_of(model)
-        quote = next((one for one in "'\"" if one not in name), None)
-        # A name with both kinds of quotes can't be written in MLflow's filter.
-        found = self._search_versions(f"name={quote}{name}{quote}" if quote else "")
-        return _newest_first(model, [one for one in found if _name_of(one) == name])
-
-    def _search_versions(self, condition: str) -> list[dict[str, Any]]:
-        question = {"max_results": _VERSIONS, **({"filter": condition} if condition else {})}
-        return self._pages("model-versions/search", "model_versions", question)
-
-    def _pages(self, endpoint: str, name: str, question: Mapping[str, Any]) -> list[dict[str, Any]]:
-        found = pages(self._transport, endpoint, question, name, by_get=True)
-        return [one for page in found for one in page]
+        found = find_registered(self._transport, name)
+        return None if found is None or is_prompt(found) else found
 
 
-def _model(one: Mapping[str, Any], versions: list[ModelVersion]) -> RegisteredModel:
+def find_registered(transport: Transport, name: str) -> dict[str, Any] | None:
+    """What a server says of a registered model, or of a prompt; ``None`` where there is none, or can be none."""
+    if not name:
+        return None
+    try:
+        answer = transport.get("registered-models/get", {"name": name})
+    except (NotFoundError, UsageError):  # a name that no model can have is simply not there
+        return None
+    found = answer.get("registered_model")
+    if not isinstance(found, dict):
+        raise odd_answer("a model")
+    return found
+
+
+def is_prompt(model: Mapping[str, Any]) -> bool:
+    """Whether what a server calls a registered model is a prompt."""
+    try:
+        return PROMPT_TAG in texts(model.get("tags", ()))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise odd_answer("a model") from error
+
+
+def versions_of(transport: Transport, model: Mapping[str, Any]) -> list[ModelVersion]:
+    """The versions of a registered model as :func:`find_registered` gives it, the newest first."""
+    name = _name_of(model)
+    quote = next((one for one in "'\"" if one not in name), None)
+    # A name with both kinds of quotes can't be written in MLflow's filter.
+    found = _search_versions(transport, f"name={quote}{name}{quote}" if quote else "")
+    return _newest_first(model, [one for one in found if _name_of(one) == name])
+
+
+def _search_versions(transport: Transport, condition: str) -> list[dict[str, Any]]:
+    question = {"max_results": _VERSIONS, **({"filter": condition} if condition else {})}
+    return _pages(transport, "model-versions/search", "model_versions", question)
+
+
+def _pages(transport: Transport, endpoint: str, name: str, question: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [one for page in pages(transport, endpoint, question, name, by_get=True) for one in page]
+
+
+def model_of(one: Mapping[str, Any], versions: list[ModelVersion]) -> RegisteredModel:
+    """A registered model as :func:`find_registered` gives it, with its versions.
+
+    Raises:
+        CorruptDataError: It is not as MLflow writes it.
+    """
     stages: dict[str, int] = {}
     for version in versions:
         if version.stage != "None":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import AgentNNError, StoreUnavailable
+from agentnn.errors import AgentNNError, StoreUnavailable, UsageError
 from agentnn.settings import redact
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class SentAway(StoreUnavailable):
 
 
 class NotAllowed(StoreUnavailable):
-    """The server knows who asks, and does not let them read this."""
+    """The server knows who asks, and does not let them do this."""
 
 
 def parsed(status: int, headers: Mapping[str, str], body: bytes, where: str, secrets: Iterable[str]) -> dict[str, Any]:
@@ -62,6 +62,11 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, where: str, se
             f"the store does not answer: what stands before it says {_named(status)} to {where}",
             hint="check that the MLflow server runs behind it; try again",
         )
+    if status == 413:
+        return UsageError(
+            f"the server takes nothing so large: {_named(status)} to {where}",
+            hint="raise the limit of what stands before it: client_max_body_size is nginx's",
+        )
     if status == 429:
         return StoreUnavailable(f"the store has had too many requests: {_named(status)}", hint="try again later")
     if _is_page(headers, body):
@@ -80,11 +85,11 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, where: str, se
 
 
 def _mlflows(status: int, said: Mapping[str, Any], where: str, secrets: Iterable[str]) -> AgentNNError:
-    from agentnn.stores.mlflow_calls import BY_CODE  # errors are rare
+    from agentnn.stores.mlflow_calls import kind_of_refusal, reason_in  # errors are rare
 
     code = str(said["error_code"])
-    message = _short(str(said.get("message") or code), secrets)
-    kind = BY_CODE.get(code, StoreUnavailable)
+    text = str(said.get("message") or code)
+    kind, message = kind_of_refusal(code, text), redact(reason_in(text), secrets)[:_LONGEST]
     if code == "ENDPOINT_NOT_FOUND" or (status == 405):
         return NoSuchEndpoint(f"the server knows no {where}: it is too old for this", hint="update the MLflow server")
     if kind is StoreUnavailable:
@@ -115,7 +120,7 @@ def _not_let_in(status: int, said: Any, secrets: Iterable[str]) -> StoreUnavaila
             hint="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         )
     return NotAllowed(
-        f"the server does not let us read this: {_named(status)}{why}", hint="ask its owner for the permission"
+        f"the server does not let us do this: {_named(status)}{why}", hint="ask its owner for the permission"
     )
 
 

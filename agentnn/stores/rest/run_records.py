@@ -107,6 +107,11 @@ def texts(found: Any) -> dict[str, str]:
     return {one["key"]: one.get("value", "") for one in found}
 
 
+def text_pairs(texts: Mapping[str, str]) -> list[dict[str, str]]:
+    """The same as MLflow's JSON."""
+    return [{"key": key, "value": value} for key, value in texts.items()]
+
+
 def whole_number(value: Any) -> int | None:
     """A time out of JSON, which some servers write as text."""
     return None if value is None else int(value)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentnn.errors import NotFoundError, UsageError
 from agentnn.query.expressions import And, Comparison
 from agentnn.query.runs import RunQuery
-from agentnn.query.selection import aggregate_history, rank
+from agentnn.query.selection import rank
 from agentnn.stores.rest import experiments, searching
 from agentnn.stores.rest.counting import CannotCount, count
 from agentnn.stores.rest.pushdown import one_of
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from agentnn.settings import Settings
     from agentnn.stores.artifact_files import RunFiles
     from agentnn.stores.base import History
+    from agentnn.stores.explained.between import Between
+    from agentnn.stores.measures import StoreMeasures
+    from agentnn.stores.rest.searching import Scope
     from agentnn.stores.rest.transport import Transport
 
 _MANY = 4
@@ -32,6 +37,16 @@ _MANY = 4
 
 _IDS_IN_A_FILTER = 100
 _STATUSES = ("FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED")
+_FRESH_S = 1.0
+"""How long the name of an experiment is known that was asked for."""
+
+
+class _Found(NamedTuple):
+    """An experiment that was found a moment ago."""
+
+    experiment_id: str
+    name: str
+    at: float
 
 
 class RestStore:
@@ -46,10 +61,17 @@ class RestStore:
         self.uri = settings.tracking_uri
         self._transport = transport
         self._settings = settings
+        self._found: _Found | None = None
+        self._between: Between | None = None
 
     def close(self) -> None:
         """End the connection."""
         self._transport.close()
+
+    def put_between(self, between: Between) -> None:
+        """Let somebody look on who stands before what asks the server."""
+        self._transport = between.transport(self._transport)
+        self._between = between
 
     def list_experiments(self, view: View = "active") -> list[Experiment]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -57,26 +79,28 @@ class RestStore:
 
     def find_experiment(self, *, name: str | None = None, experiment_id: str | None = None) -> Experiment | None:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        return experiments.find_experiment(self._transport, name=name, experiment_id=experiment_id)
+        found = experiments.find_experiment(self._transport, name=name, experiment_id=experiment_id)
+        self._found = None if found is None else _Found(found.experiment_id, found.name, monotonic())
+        return found
 
     def search_runs(self, query: RunQuery) -> Iterator[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        return searching.search(self._transport, query)
+        if query.limit != 0:
+            yield from searching.search(self._transport, query, self._scope_of(query))
 
     def count_runs(self, query: RunQuery) -> dict[str, int]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         query = RunQuery(query.experiment_ids, query.filter, view=query.view)
-        scope = searching.scope_of(self._transport, query)
+        scope = self._scope_of(query)
         if not scope.experiment_ids:
             return {}
         if scope.filter.is_whole:
             first = self._transport.post("runs/search", scope.question(FIRST_PAGE))
-            if first.get("next_page_token"):
-                try:
-                    counts = {one: count(self._transport, scope, f"attributes.status = '{one}'") for one in _STATUSES}
-                    return {status: number for status, number in counts.items() if number}
-                except CannotCount:
-                    pass
+            if not first.get("next_page_token"):
+                return dict(Counter(run_of(one, scope.names).status for one in first.get("runs") or ()))
+            with suppress(CannotCount):
+                counts = {one: count(self._transport, scope, f"attributes.status = '{one}'") for one in _STATUSES}
+                return {status: number for status, number in counts.items() if number}
         return dict(Counter(run.status for run in searching.search(self._transport, query, scope)))
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
@@ -89,14 +113,20 @@ class RestStore:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         from agentnn.stores.rest.best import best_by_latest, takes_part  # most questions are others
 
-        scope = searching.scope_of(self._transport, query.scope)
-        found = best_by_latest(self._transport, query, scope) if query.aggregate == "last" else None
+        scope = self._scope_of(query.scope)
+        if query.aggregate != "last":
+            from agentnn.stores.history_cache import HistoryCache
+            from agentnn.stores.rest.best_by_history import best_by_history
+
+            cache = HistoryCache(self._settings, use=query.use_cache)
+            cache = cache if self._between is None else self._between.cache(cache)
+            return best_by_history(self._transport, query, scope, cache)
+        found = best_by_latest(self._transport, query, scope)
         if found is not None:
             return found
         everything = RunQuery(query.scope.experiment_ids, query.scope.filter, view=query.scope.view)
-        runs = [run for run in searching.search(self._transport, everything, scope) if takes_part(query, run)]
-        values = self._judged_values(query, runs)
-        return rank(query, ((run, values.get(run.run_id)) for run in runs))
+        runs = (run for run in searching.search(self._transport, everything, scope) if takes_part(query, run))
+        return rank(query, ((run, run.metrics.get(query.metric)) for run in runs))
 
     def field_keys(self, kind: FieldKind, query: RunQuery) -> list[str]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -132,17 +162,18 @@ class RestStore:
 
         return run_files(self._transport, run, self._settings)
 
-    def _judged_values(self, query: BestQuery, runs: Sequence[Run]) -> dict[str, float | None]:
-        values: dict[str, float | None] = {run.run_id: run.metrics.get(query.metric) for run in runs}
-        if query.aggregate == "last":
-            return values
-        judged = [
-            run
-            for run in runs
-            if values[run.run_id] is not None and (query.include_unfinished or run.status == "FINISHED")
-        ]
-        histories = self.metric_histories(judged, (query.metric,))
-        return values | {one.run_id: aggregate_history(one.points, query.aggregate) for one in histories}
+    def measure(self) -> StoreMeasures:
+        """See :class:`~agentnn.stores.measures.MeasuresItself`."""
+        from agentnn.stores.rest.measures import measure_server
+
+        return measure_server(self._transport, self._settings)
+
+    def _scope_of(self, query: RunQuery) -> Scope:
+        """Where a query looks; who has just found the experiment by its name knows the name."""
+        found = self._found
+        is_fresh = found is not None and monotonic() - found.at < _FRESH_S
+        known = {found.experiment_id: found.name} if found is not None and is_fresh else {}
+        return searching.scope_of(self._transport, query, known)
 
     def _find_each(self, run_ids: Sequence[str]) -> dict[str, Run]:
         found = []

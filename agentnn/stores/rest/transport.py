@@ -9,12 +9,14 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from agentnn.errors import StoreUnavailable
+from agentnn.errors import StoreUnavailable, UsageError
 from agentnn.stores.rest.connection import BrokenOff, Connection, Reply
+from agentnn.stores.rest.outgoing import FileBody
 from agentnn.stores.rest.replies import TRANSIENT, parsed, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
     from agentnn.stores.rest.access import Access
 
@@ -46,6 +48,10 @@ class Transport:
         """The server's address for a person."""
         return self._access.address.shown
 
+    def beside(self) -> Transport:
+        """Another one that asks the same server, over a connection of its own."""
+        return Transport(self._access, self._secrets)
+
     def close(self) -> None:
         """End the connection."""
         with self._turn:
@@ -76,7 +82,20 @@ class Transport:
         Raises:
             NotFoundError, UsageError, ConflictError, StoreUnavailable: See :meth:`get`.
         """
-        return self._asked("POST", _path(endpoint), json.dumps(question).encode(), read=read)
+        body = json.dumps(question).encode() if read else _written(question)
+        return self._asked("POST", _path(endpoint), body, read=read)
+
+    def delete(self, endpoint: str, what: Mapping[str, Any]) -> None:
+        """Take something away by DELETE, with a body that says what; it is sent once.
+
+        Args:
+            endpoint: See :meth:`get`.
+            what: The body.
+
+        Raises:
+            NotFoundError, UsageError, ConflictError, StoreUnavailable: See :meth:`get`.
+        """
+        self._asked("DELETE", _path(endpoint), json.dumps(what).encode(), read=False)
 
     def open(self, path: str, timeout_s: float) -> Reply:
         """The answer to a GET of any size, whose body is to be read before the next question.
@@ -94,6 +113,24 @@ class Transport:
                 return reply
             body = self._whole(reply, path)
         raise refusal(reply.status, reply.headers, body, path.partition("?")[0], self._secrets)
+
+    def put(self, path: str, source: Path, timeout_s: float) -> None:
+        """Send a file, once.
+
+        Args:
+            path: Where to, quoted.
+            source: The file; it goes out piece by piece.
+            timeout_s: How long the server may be silent.
+
+        Raises:
+            NotFoundError, UsageError, ConflictError, StoreUnavailable: See :meth:`get`.
+        """
+        with source.open("rb") as file, self._turn:
+            body = FileBody(file, os.fstat(file.fileno()).st_size)
+            reply = self._tried("PUT", path, body, read=False, timeout_s=max(timeout_s, self._access.timeout_s))
+            answer = self._whole(reply, path)
+        if answer or not 200 <= reply.status < 300:  # some servers say nothing to it
+            parsed(reply.status, reply.headers, answer, path, self._secrets)
 
     def _asked(self, method: str, path: str, body: bytes | None, *, read: bool = True) -> dict[str, Any]:
         with self._turn:
@@ -113,7 +150,7 @@ class Transport:
         except OSError as error:
             raise self._no_answer(error) from error
 
-    def _tried(self, method: str, path: str, body: bytes | None, *, read: bool, timeout_s: float) -> Reply:
+    def _tried(self, method: str, path: str, body: bytes | FileBody | None, *, read: bool, timeout_s: float) -> Reply:
         """The first answer that is not transient, or the last one."""
         if self._process != os.getpid() or self._connection.is_busy:
             self._connection.retire()
@@ -124,7 +161,7 @@ class Transport:
                 reply = self._sent(method, path, body, read, timeout_s)
             except OSError as error:
                 if number == tries or type(error).__name__ == "SSLCertVerificationError":
-                    raise self._no_answer(error) from error
+                    raise self._no_answer(error, timeout_s) from error
                 pause = _pause_s(number)
             else:
                 if reply.status not in TRANSIENT or number == tries:
@@ -134,11 +171,13 @@ class Transport:
             time.sleep(pause)
         raise AssertionError("unreachable")
 
-    def _sent(self, method: str, path: str, body: bytes | None, read: bool, timeout_s: float) -> Reply:
+    def _sent(self, method: str, path: str, body: bytes | FileBody | None, read: bool, timeout_s: float) -> Reply:
         headers = dict(self._access.headers)
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = "application/json" if isinstance(body, bytes) else "application/octet-stream"
         target = self._access.address.prefix + path
+        if not read and self._connection.has_ended:  # a write is not sent twice
+            self._connection.close()
         was_open = self._connection.is_open
         try:
             return self._connection.exchange(method, target, headers, body, timeout_s)
@@ -148,16 +187,31 @@ class Transport:
         # The server ended a connection that nobody used: that says nothing of the question.
         return self._connection.exchange(method, target, headers, body, timeout_s)
 
-    def _no_answer(self, error: OSError) -> StoreUnavailable:
+    def _no_answer(self, error: OSError, timeout_s: float | None = None) -> StoreUnavailable:
         hint = "check the tracking URI and that its server runs"
         words = error.strerror or str(error)
         if isinstance(error, TimeoutError):
-            words = f"nothing came for {self._access.timeout_s:g} s"
+            words = f"nothing came for {timeout_s or self._access.timeout_s:g} s"
             hint += "; MLFLOW_HTTP_REQUEST_TIMEOUT says how long to wait"
         elif type(error).__name__.startswith("SSL"):
             words = f"TLS: {getattr(error, 'verify_message', '') or words}"
             hint = "https or http? MLFLOW_TRACKING_SERVER_CERT_PATH names the authorities to trust"
         return StoreUnavailable(f"the store does not answer: {self.shown}: {words}", hint=hint)
+
+
+def _written(what: Mapping[str, Any]) -> bytes:
+    """The body of a write. MLflow's server says yes to a text with half a character in it, and leaves it out.
+
+    Raises:
+        UsageError: There is one.
+    """
+    try:
+        return json.dumps(what, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"half a character can't be stored: {error.object[max(error.start - 20, 0) : error.end]!r}",
+            hint="what should be a text is none: look at where it comes from",
+        ) from error
 
 
 def _path(endpoint: str) -> str:
