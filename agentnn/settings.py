@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE = "mlflow.db"
 DEFAULT_FOLDER = "mlruns"
+CACHE_VARIABLE = "AGENTNN_CACHE_MB"
+CACHE_MB = 64.0
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
@@ -36,6 +38,8 @@ class Settings:
         workspace: The MLflow workspace.
         artifact_roots: Places of artifacts that ``AGENTNN_ARTIFACT_ROOTS`` declares, beside those of the store.
         credentials: ``MLFLOW_TRACKING_USERNAME``, ``…_PASSWORD`` and ``…_TOKEN`` as far as they are set. Never shown.
+        cache_mb: How large the cache of histories may become, and the index of a folder of runs, in megabytes
+            (``AGENTNN_CACHE_MB``); 0 for none.
     """
 
     tracking_uri: str
@@ -46,6 +50,7 @@ class Settings:
     workspace: str = "default"
     artifact_roots: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict)
+    cache_mb: float = CACHE_MB
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -84,7 +89,8 @@ class Settings:
             directory: Where the search for ``.env`` begins; the working directory by default.
 
         Raises:
-            UsageError: ``env_file`` is not there or can't be read, or a ``toml:`` URI names no folder.
+            UsageError: ``env_file`` is not there or can't be read, a ``toml:`` URI names no folder, or
+                ``AGENTNN_CACHE_MB`` is no size.
         """
         environ = os.environ if environ is None else environ
         directory = Path.cwd() if directory is None else directory
@@ -103,6 +109,7 @@ class Settings:
             workspace=merged.get("MLFLOW_WORKSPACE") or "default",
             artifact_roots=tuple(filter(None, map(str.strip, merged.get("AGENTNN_ARTIFACT_ROOTS", "").split(",")))),
             credentials={key: merged[key] for key in CREDENTIALS if key in merged},
+            cache_mb=_cache_mb(merged.get(CACHE_VARIABLE)),
         )
 
 
@@ -207,6 +214,20 @@ def holds_runs(folder: Path) -> bool:
             return any(entry.name.isdigit() and (folder / entry.name / "meta.yaml").exists() for entry in entries)
     except (OSError, ValueError):  # ValueError: no path can hold a NUL
         return False
+
+
+def _cache_mb(text: str | None) -> float:
+    if not text:
+        return CACHE_MB
+    try:
+        size = float(text)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < float("inf"):
+        raise UsageError(
+            f"{CACHE_VARIABLE} is {text!r}, which is no size", hint="megabytes, such as 64; 0 for no cache"
+        )
+    return size
 
 
 def _nearest_env_file(directory: Path) -> Path | None:
