@@ -38,6 +38,8 @@ READING = {
     "bench_toml_load.py": (["--rounds", "1"], ["--rounds", "5"]),
     "bench_toml_best_process.py": (["--rounds", "1"], ["--rounds", "5"]),
     "bench_read_inprocess.py": (["--runs", "10000"], ["--runs", "10000", "100000", "--rounds", "15"]),
+    "bench_stream.py": (["--runs", "10000", "--rounds", "1"], ["--runs", "10000", "100000"]),
+    "bench_readers.py": (["--seconds", "5"], ["--seconds", "20"]),
     "bench_mlruns.py": (["--runs", "300", "--rounds", "1"], ["--runs", "5000", "--rounds", "3"]),
     "bench_postgresql.py": (["--runs", "10000", "--all-up-to", "1000", "--rounds", "5"], ["--rounds", "15"]),
 }
@@ -51,6 +53,7 @@ WRITING = {
         ["--points", "10000", "--call-points", "1000", "--rounds", "2"],
         ["--points", "100000", "--rounds", "5"],
     ),
+    "bench_delivery_server.py": (["--points", "5000", "--rounds", "1"], ["--points", "50000", "--rounds", "5"]),
     "bench_write_memory.py": (
         ["--trackers", "agentnn", "trackio", "--points", "50000"],
         ["--points", "1000000", "--rounds", "3"],

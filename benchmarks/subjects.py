@@ -78,12 +78,12 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def store_of(runs: int, *, analysed: bool = True) -> Path:
-    """Return a store with so many runs, made first if need be.
+def store_of(runs: int, *, analysed: bool = True, points: int = 0) -> Path:
+    """Return a store with so many runs, and so many earlier points of each curve, made first if need be.
 
     Another process makes it: memory that this one takes would show in the peaks of the commands it measures.
     """
-    argv = [sys.executable, str(HERE / "make_store.py"), "--runs", str(runs)]
+    argv = [sys.executable, str(HERE / "make_store.py"), "--runs", str(runs), "--points", str(points)]
     made = subprocess.run([*argv, "--analysed"] if analysed else argv, check=True, stdout=subprocess.PIPE, text=True)
     return Path(made.stdout.strip())
 

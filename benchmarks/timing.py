@@ -52,16 +52,20 @@ class Goal:
         at_most: The greatest ratio.
         peak_below: A limit for our peak, in MiB.
         over_below: A limit for the time that we take longer than the peer, in seconds.
+        wall_below: A limit for the time that we take, in seconds.
     """
 
     at_least: float | None = None
     at_most: float | None = None
     peak_below: float | None = None
     over_below: float | None = None
+    wall_below: float | None = None
 
-    def verdict(self, ratio: float, over: float, peak: float | None) -> str:
+    def verdict(self, ratio: float, over: float, peak: float | None, wall: float) -> str:
         """Say each part of the goal and whether it was reached."""
         parts = []
+        if self.wall_below is not None:
+            parts.append((f"< {self.wall_below:g} s", wall < self.wall_below))
         if self.over_below is not None:
             parts.append((f"< {self.over_below * 1000:.0f} ms over", over < self.over_below))
         if self.at_least is not None:
@@ -222,7 +226,7 @@ def print_row(labels: tuple[str, str, str], result: Comparison, goal: Goal, *, f
         mebibytes(peer_peak),
         ratio,
         str(len(ratios)),
-        goal.verdict(middle(ratios), over, own_peak),
+        goal.verdict(middle(ratios), over, own_peak, median_wall(result.own)),
     )
     print("| " + " | ".join(cells) + " |", flush=True)
 

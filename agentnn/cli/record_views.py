@@ -27,18 +27,28 @@ def listed_view(
     records: Iterable[Any],
     identify: Callable[[Any], str],
     chosen: Sequence[str] | None,
-    default: Callable[[list[Any]], Sequence[str]],
+    default: Callable[[Iterable[Any]], Sequence[str]],
     *,
     essential: int = 2,
+    keep: Callable[[Iterable[Any]], Iterable[Any]] = list,
 ) -> View:
-    """Records as rows; a stream of them stays a stream unless the default columns depend on all."""
+    """Records as rows; a stream of them stays a stream unless the default columns depend on all.
+
+    Args:
+        records: The records.
+        identify: What ``-o id`` prints of one.
+        chosen: The columns, where ``--columns`` says them.
+        default: The columns otherwise, of all records.
+        essential: So many leading columns are never dropped for want of width.
+        keep: Where the records wait until the columns are known.
+    """
 
     def table() -> Table:
         if chosen is not None:
             return Table(chosen, (row_of(one, chosen, identify(one)) for one in records), essential)
-        listed = list(records)
+        listed = keep(records)
         columns = default(listed)
-        return Table(columns, [row_of(one, columns, identify(one)) for one in listed], essential)
+        return Table(columns, (row_of(one, columns, identify(one)) for one in listed), essential)
 
     return View((Row((), identify(one), one.to_dict) for one in records), table)
 
@@ -49,7 +59,8 @@ def single_view(columns: Sequence[str], row: Row, pairs: Callable[[], list[tuple
     def picture(_: Console) -> RenderableType:
         from agentnn.cli.tables import details
 
-        shown = list(zip(columns, row.shown or row.cells, strict=True)) if pairs is None else pairs()
+        cells = row.as_shown() if row.shown else row.cells
+        shown = list(zip(columns, cells, strict=True)) if pairs is None else pairs()
         return details([(name, value) for name, value in shown if value not in (None, "", [], {})])
 
     return View([row], lambda: Table(columns, [row]), single=True, picture=picture)
@@ -95,7 +106,7 @@ def chosen_columns(text: str | None, known: Sequence[str], mappings: Sequence[st
     return columns
 
 
-def metric_columns(records: Sequence[Any]) -> list[str]:
+def metric_columns(records: Iterable[Any]) -> list[str]:
     """The columns of all metrics that some record has."""
     return sorted({f"metrics.{key}" for one in records for key in one.metrics})
 
@@ -104,7 +115,10 @@ def row_of(record: Any, columns: Sequence[str], identifier: str) -> Row:
     """A record as a row: what a script gets, what a person sees, and the whole record."""
     fields = record.to_dict()
     cells = [_value(record, fields, column) for column in columns]
-    shown = [_shown(record, column, cell) for column, cell in zip(columns, cells, strict=True)]
+
+    def shown() -> list[str]:
+        return [_shown(record, column, cell) for column, cell in zip(columns, cells, strict=True)]
+
     return Row(cells, identifier, lambda: fields, shown)
 
 

@@ -7,7 +7,7 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentnn.cli.text import json_safe, markdown_safe, plain, shown_lines, spreadsheet_safe, visible
+from agentnn.cli.text import json_safe, markdown_safe, plain, short, shown_lines, spreadsheet_safe, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,15 +43,21 @@ class Row(NamedTuple):
         cells: The values under the view's columns, unrounded.
         identifier: What ``-o id`` prints.
         record: The whole record, as JSON shows it.
-        shown: The cells as a person reads them, where that is not just the value rounded.
+        shown: The cells as a person reads them, or what makes them, where that is not just the value rounded.
         styles: Their colours on a terminal, where these are not those of a status.
     """
 
     cells: Sequence[Any]
     identifier: str
     record: Callable[[], dict[str, Any]]
-    shown: Sequence[str] | None = None
+    shown: Sequence[str] | Callable[[], Sequence[str]] | None = None
     styles: Sequence[str] | None = None
+
+    def as_shown(self) -> Sequence[str]:
+        """The cells as a person reads them."""
+        if self.shown is None:
+            return [short(value) for value in self.cells]
+        return self.shown() if callable(self.shown) else self.shown
 
 
 class Table(NamedTuple):
@@ -168,18 +174,35 @@ def emit_live(views: Iterable[View], output: Output, *, empty: View) -> None:
 
 
 def _json(view: View, _: bool) -> Iterator[str]:
+    if view.document is not None:
+        yield _indented(view.document()) + "\n"
+    elif view.single:
+        yield _indented(next(iter(view.rows)).record()) + "\n"
+    else:
+        yield from _json_array(view.rows)
+
+
+def _json_array(rows: Iterable[Row]) -> Iterator[str]:
+    """A list of records as it would be written at once, record by record."""
+    before = "[\n  "
+    for row in rows:
+        yield before + _indented(row.record()).replace("\n", "\n  ")
+        before = ",\n  "
+    yield "[]\n" if before.startswith("[") else "\n]\n"
+
+
+def _indented(whole: Any) -> str:
     from json import dumps
 
-    records = [row.record() for row in view.rows] if view.document is None else view.document()
-    whole = records[0] if view.single and view.document is None else records
-    yield json_safe(dumps(whole, ensure_ascii=False, indent=2, allow_nan=False)) + "\n"
+    return json_safe(dumps(whole, ensure_ascii=False, indent=2, allow_nan=False))
 
 
 def _jsonl(view: View, _: bool) -> Iterator[str]:
-    from json import dumps
+    from json import JSONEncoder
 
+    encode = JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     for row in view.rows:
-        yield json_safe(dumps(row.record(), ensure_ascii=False, allow_nan=False)) + "\n"
+        yield json_safe(encode(row.record())) + "\n"
 
 
 def _tsv(view: View, formulas: bool) -> Iterator[str]:

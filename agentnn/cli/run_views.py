@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from agentnn.cli.amounts import size
+from agentnn.cli.kept_runs import KeptRuns
 from agentnn.cli.record_views import SHORT_ID, chosen_columns, listed_view
 from agentnn.cli.render import Row, Table, View
 from agentnn.cli.text import short
-from agentnn.query.comparison import varying_keys
+from agentnn.query.comparison import Variation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +35,7 @@ _WIDEST_CURVE = 120
 def runs_view(runs: Iterable[Run], columns: str | None) -> View:
     """Runs as rows; without a choice of columns, what differs between them stands before what does not."""
     chosen = chosen_columns(columns, RUN_FIELDS, ("metrics", "params", "tags"))
-    return listed_view(runs, _run_id, chosen, _default_run_columns)
+    return listed_view(runs, _run_id, chosen, _default_run_columns, keep=KeptRuns)
 
 
 def best_view(ranked: Sequence[BestRun], columns: str | None, *, single: bool) -> View:
@@ -97,10 +98,16 @@ def comparison_view(
     return View(rows, lambda: Table(columns, [head, *rows], essential=3), document=document)
 
 
-def _default_run_columns(runs: Sequence[Run], first: Sequence[str] = ()) -> list[str]:
-    metrics, params = varying_keys(runs, "metrics"), varying_keys(runs, "params")
-    attributes = ("experiment", "status", "lifecycle_stage")
-    varying = [name for name in attributes if len({getattr(run, name) for run in runs}) > 1]
+def _default_run_columns(runs: Iterable[Run], first: Sequence[str] = ()) -> list[str]:
+    variations = Variation("metrics"), Variation("params")
+    attributes: dict[str, set[str]] = {"experiment": set(), "status": set(), "lifecycle_stage": set()}
+    for run in runs:  # once: there may be more of them than memory holds
+        for variation in variations:
+            variation.add(run)
+        for name, values in attributes.items():
+            values.add(getattr(run, name))
+    metrics, params = (variation.keys() for variation in variations)
+    varying = [name for name, values in attributes.items() if len(values) > 1]
     headlines = [key for key in HEADLINES if key in metrics.differing]
     differing = [f"metrics.{key}" for key in dict.fromkeys([*headlines, *metrics.differing])]
     differing += [f"params.{key}" for key in params.differing]

@@ -46,7 +46,7 @@ def picture_of(view: render.View, console: Console) -> RenderableType:
 def table_of(source: render.Table, console: Console) -> Group | Table:
     """A table; columns that do not fit are left out from the right, and named below."""
     source_rows = list(source.rows)
-    rows = [row.shown or [short(value) for value in row.cells] for row in source_rows]
+    rows = [row.as_shown() for row in source_rows]
     if not rows:
         return Group(Text("(none)", style="dim"))
     headers = _headers(source.columns)

@@ -11,7 +11,7 @@ from agentnn.query.expressions import to_number
 from agentnn.query.selectors import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agentnn.query.selection import Mode
     from agentnn.records import Run
@@ -87,19 +87,44 @@ class VaryingKeys(NamedTuple):
     same: tuple[str, ...]
 
 
-def varying_keys(runs: Sequence[Run], attribute: Literal["metrics", "params"]) -> VaryingKeys:
-    """Which metrics or params differ between runs; one that only some of them have differs."""
-    meaning = _metric if attribute == "metrics" else typed
-    seen: dict[str, set[tuple[bool, Any]]] = {}
-    counts: Counter[str] = Counter()
+class Variation:
+    """Which metrics or params differ between runs; one that only some of them have differs.
+
+    Args:
+        attribute: Which of the two.
+    """
+
+    def __init__(self, attribute: Literal["metrics", "params"]) -> None:
+        self._attribute = attribute
+        self._meaning = _metric if attribute == "metrics" else typed
+        self._first: dict[str, tuple[bool, Any]] = {}
+        self._differing: set[str] = set()
+        self._counts: Counter[str] = Counter()
+        self._runs = 0
+
+    def add(self, run: Run) -> None:
+        """Take one more run into account; nothing of it is kept but values that no other run has contradicted."""
+        values = getattr(run, self._attribute)
+        self._runs += 1
+        self._counts.update(values.keys())
+        for key in values.keys() - self._differing:
+            value = _kind(self._meaning(values[key]))
+            if self._first.setdefault(key, value) != value:
+                self._differing.add(key)
+
+    def keys(self) -> VaryingKeys:
+        """What was found."""
+        partial = {key for key, count in self._counts.items() if count < self._runs}
+        differing = sorted(self._differing | partial, key=lambda key: (-self._counts[key], key))
+        return VaryingKeys(tuple(differing), tuple(sorted(self._counts.keys() - set(differing))))
+
+
+def varying_keys(runs: Iterable[Run], attribute: Literal["metrics", "params"]) -> VaryingKeys:
+    """Which metrics or params differ between runs; see :class:`Variation`."""
+    variation = Variation(attribute)
     for run in runs:
-        for key, value in getattr(run, attribute).items():
-            seen.setdefault(key, set()).add(_kind(meaning(value)))
-            counts[key] += 1
-    differing = [key for key, values in seen.items() if len(values) > 1 or counts[key] < len(runs)]
-    return VaryingKeys(
-        tuple(sorted(differing, key=lambda key: (-counts[key], key))), tuple(sorted(seen.keys() - set(differing)))
-    )
+        variation.add(run)
+    return variation.keys()
 
 
 def _is_as_good(value: float | None, first: float, mode: Mode) -> bool:

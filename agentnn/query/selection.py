@@ -42,6 +42,7 @@ class BestQuery(NamedTuple):
         include_children: Whether nested runs take part.
         tally: Whether to count what took part and what was left out; it costs a look at every run. With ``cheap`` a
             store that would have to be asked for long does not count.
+        use_cache: Whether what histories came to may be taken from the cache, and kept in it, where a store has one.
     """
 
     metric: str
@@ -52,6 +53,7 @@ class BestQuery(NamedTuple):
     include_unfinished: bool = False
     include_children: bool = True
     tally: Tally = False
+    use_cache: bool = True
 
 
 class Excluded(NamedTuple):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from agentnn.query.selection import BestQuery
     from agentnn.stores.artifact_files import RunFiles
     from agentnn.stores.base import History
+    from agentnn.stores.explained.between import Between
+    from agentnn.stores.measures import StoreMeasures
 
 _CHUNK = 1000
 
@@ -51,6 +53,11 @@ class SqlQuestions:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+    def put_between(self, between: Between) -> None:
+        """Let somebody look on who stands before the database."""
+        self._database = between.database(self._database)
+        self._rows = self._database.rows
 
     # -- experiments ------------------------------------------------------------------------------------
 
@@ -92,9 +99,8 @@ class SqlQuestions:
 
     def search_runs(self, query: RunQuery) -> Iterator[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        run_ids = self._ids_in_order(query)
-        for start in range(0, len(run_ids), _CHUNK):
-            yield from self.find_runs(run_ids[start : start + _CHUNK])
+        for run_ids in self._ids_in_chunks(query):
+            yield from self.find_runs(run_ids)
 
     def count_runs(self, query: RunQuery) -> dict[str, int]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
@@ -159,10 +165,10 @@ class SqlQuestions:
 
     # -- how --------------------------------------------------------------------------------------------
 
-    def _ids_in_order(self, query: RunQuery) -> list[str]:
-        from agentnn.stores.sql_search import ids_in_order  # the best run is found without
+    def _ids_in_chunks(self, query: RunQuery) -> Iterator[Sequence[str]]:
+        from agentnn.stores.sql_search import ids_in_chunks  # the best run is found without
 
-        return ids_in_order(self._database, query, self._scope(query))
+        return ids_in_chunks(self._database, query, self._scope(query))
 
     def _ranked(self, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
         return best_candidates(self._database, query, scope)
@@ -347,6 +353,8 @@ class SqlStore(MlflowTables):
         NotFoundError: There is no such workspace.
     """
 
+    _database: ReadOnlyDatabase
+
     def __init__(
         self,
         uri: str,
@@ -357,6 +365,12 @@ class SqlStore(MlflowTables):
     ) -> None:
         database = ReadOnlyDatabase(sqlite_path(uri), lock_timeout_s=lock_timeout_s)
         super().__init__(database, uri, workspace=workspace, settings=settings or Settings(uri, workspace=workspace))
+
+    def measure(self) -> StoreMeasures:
+        """See :class:`~agentnn.stores.measures.MeasuresItself`."""
+        from agentnn.stores.sql_measures import measure_sqlite
+
+        return measure_sqlite(self._database)
 
 
 def metric_value(value: object, is_nan: int) -> float:

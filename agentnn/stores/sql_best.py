@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.query.selection import Excluded
 from agentnn.records import PARENT_TAG
 from agentnn.stores.sql_dialect import FALSE, Sql
+from agentnn.stores.sql_sweep import is_swept, runs_by_sweep
 from agentnn.stores.sql_where import LARGEST, all_of
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 FINITE = f"NOT m.is_nan AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
 """A condition on a row of metrics: its value is neither NaN nor an infinity."""
 
-_TOP_STEPS = (64, 1024)
+VALUES_INDEX = "agentnn_latest_metrics_by_value"
+"""An index on (key, value) that users may make, by which the best are found without a look at all the others."""
+
+_TOP_STEPS = (64, 1024, 16_384)
 _CHUNK = 500
-_SCAN_BELOW_KEYS_PER_RUN = 8
 
 
 def best_candidates(database: Database, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
@@ -34,15 +37,25 @@ def best_candidates(database: Database, query: BestQuery, scope: Sql) -> list[tu
         scope: The query's scope as a condition on ``runs r``.
     """
     inside = eligible(query, scope)
-    ranked = _top_of_metric_table(database, query, inside) if query.aggregate == "last" else None
+    ranked = None
+    if query.aggregate == "last":
+        named = database.dialect.equal("m.key", query.metric)
+        finite = Sql(f"{named.text} AND {FINITE}", named.values)
+        ranked = top_of_metric_table(database, finite, inside, query.top + 1, descending=query.mode == "max")
     return _ranked_by_join(database, query, inside) if ranked is None else ranked
 
 
 def tally(database: Database, query: BestQuery, scope: Sql) -> tuple[int, Excluded]:
     """How many runs in scope could be best, and how many could not, and why."""
+    if query.aggregate == "last" and query.scope.filter is None and database.dialect.has_rowid:
+        from agentnn.stores.sql_tally import tally_by_difference
+
+        counted = tally_by_difference(database, query, taking_part(query, scope))
+        if counted is not None:
+            return counted
     # Runs have a mean where they have a maximum, which costs less.
     judged = judged_values(database, query._replace(aggregate="max") if query.aggregate == "mean" else query)
-    inside = taking_part(query, scope)
+    inside = _narrowed(database, query, taking_part(query, scope))
     unfinished = FALSE.text if query.include_unfinished else "(r.status IS NULL OR r.status <> 'FINISHED')"
     rows = database.rows(
         f"SELECT reason, count(*) FROM (SELECT CASE WHEN {unfinished} THEN 'unfinished' "
@@ -69,22 +82,29 @@ def taking_part(query: BestQuery, scope: Sql) -> Sql:
     return all_of([scope, Sql(f"NOT EXISTS ({nested})")])
 
 
-def _top_of_metric_table(database: Database, query: BestQuery, scope: Sql) -> list[tuple[str, float]] | None:
-    """The best by a scan of the metric table alone, then a look at those few runs.
+def top_of_metric_table(
+    database: Database, of: Sql, scope: Sql, wanted: int, *, descending: bool
+) -> list[tuple[str, float]] | None:
+    """The first runs by a metric, with its values, by a scan of the metric table alone and a look at those few runs.
 
     It is exact when enough of the first K rows qualify and no tie reaches over the edge; then the answer stands,
     else K grows, and ``None`` says that only the join can tell.
+
+    Args:
+        database: Where to look.
+        of: Which values, as a condition on ``latest_metrics m``.
+        scope: Which runs, as a condition on ``runs r``.
+        wanted: How many of them; there may be fewer.
+        descending: Whether the greatest values come first.
     """
-    direction = "DESC" if query.mode == "max" else "ASC"
-    wanted, hint = query.top + 1, _scan_hint(database) if database.dialect.has_rowid else ""
-    named = database.dialect.equal("m.key", query.metric)
-    for size in _TOP_STEPS:
+    hint = scan_hint(database) if database.dialect.has_rowid else ""
+    for size in (step + 2 * wanted for step in _TOP_STEPS):
         rows = database.rows(
             f"SELECT m.run_uuid, m.value FROM latest_metrics m {hint} "
-            f"WHERE {named.text} AND {FINITE} ORDER BY m.value {direction} LIMIT ?",
-            (*named.values, size),
+            f"WHERE {of.text} ORDER BY m.value {'DESC' if descending else 'ASC'} LIMIT ?",
+            (*of.values, size),
         )
-        ranked = _qualified(database, rows, scope, query.mode == "max")[:wanted]
+        ranked = _qualified(database, rows, scope, descending)[:wanted]
         exhausted = len(rows) < size
         if exhausted or (len(ranked) == wanted and ranked[-1][1] != rows[-1][1]):
             return ranked
@@ -107,7 +127,7 @@ def _qualified(database: Database, rows: list[Any], scope: Sql, descending: bool
 
 
 def _ranked_by_join(database: Database, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
-    judged = judged_values(database, query)
+    judged, scope = judged_values(database, query), _narrowed(database, query, scope)
     direction = "DESC" if query.mode == "max" else "ASC"
     return database.rows(
         f"SELECT r.run_uuid, j.value FROM {judged.text} JOIN runs r ON r.run_uuid = j.run_uuid "
@@ -117,10 +137,19 @@ def _ranked_by_join(database: Database, query: BestQuery, scope: Sql) -> list[tu
     )
 
 
-def _scan_hint(database: Database) -> str:
+def _narrowed(database: Database, query: BestQuery, scope: Sql) -> Sql:
+    """The scope, which says before all else where few runs pass the filter."""
+    few = None
+    if query.scope.filter is not None and database.dialect.has_rowid:
+        few = runs_by_sweep(database, query.scope.filter)
+    return (
+        scope if few is None else all_of([Sql(f"r.run_uuid IN (SELECT s.run_uuid FROM {few.text})", few.values), scope])
+    )
+
+
+def scan_hint(database: Database) -> str:
     """Reading the metric table in one sweep beats the index unless runs have very many metrics."""
-    [(metrics, runs)] = database.rows("SELECT (SELECT max(rowid) FROM latest_metrics), (SELECT max(rowid) FROM runs)")
-    return "NOT INDEXED" if (metrics or 0) <= _SCAN_BELOW_KEYS_PER_RUN * (runs or 0) else ""
+    return "NOT INDEXED" if is_swept(database, "latest_metrics") else ""
 
 
 def judged_values(database: Database, query: BestQuery) -> Sql:

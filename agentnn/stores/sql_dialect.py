@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Sql(NamedTuple):
@@ -96,6 +96,12 @@ class Database(Protocol):
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query at once; ``?`` stands for a value."""
+
+    def each(self, take: Callable[[list[Any]], object], sql: str, values: Sequence[Any] = ()) -> None:
+        """Hand all rows of a query over, some at a time, so that memory does not grow with their number.
+
+        The database may be locked until the call returns: ``take`` asks it nothing, and is quick.
+        """
 
     def columns(self, table: str) -> set[str]:
         """The columns of a table; empty when there is no such table."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentnn.records import ModelVersion, RegisteredModel
+from agentnn.records import PROMPT_TAG, ModelVersion, RegisteredModel
 from agentnn.stores.sql_dialect import TRUE
 from agentnn.stores.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agentnn.stores.explained.between import Between
     from agentnn.stores.sql_dialect import Database, Sql
 
 _DELETED_STAGE = "Deleted_Internal"
@@ -37,6 +38,10 @@ class ModelTables:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+    def put_between(self, between: Between) -> None:
+        """Let somebody look on who stands before the database."""
+        self._database = between.database(self._database)
 
     def list_models(self) -> list[RegisteredModel]:
         """See :class:`~agentnn.stores.base.ModelRegistry`."""
@@ -69,6 +74,7 @@ class ModelTables:
                 f"AND {_ALIVE} ORDER BY t.version DESC",
                 named.values,
             )
+            if PROMPT_TAG not in tags.get(version, {})
         ]
 
     def versions_of_runs(self, run_ids: Sequence[str]) -> list[ModelVersion]:
@@ -100,6 +106,7 @@ class ModelTables:
                 ]
             )
             for name, version, stage, *rest in rows
+            if PROMPT_TAG not in tags[name].get(version, {})
         ]
 
     def _models(self, only: str | None = None) -> list[RegisteredModel]:
@@ -134,6 +141,7 @@ class ModelTables:
                 f"WHERE {self._inside} {named} ORDER BY {self._dialect.exact('t.name')}",
                 values,
             )
+            if PROMPT_TAG not in tags.get(name, {})
         ]
 
     def _model_tags(self, only: str | None) -> list[Any]:

@@ -144,24 +144,31 @@ def _attribute(comparison: Comparison, dialect: Dialect) -> Sql:
     column = attribute_column(comparison.field.key, dialect)
     if comparison.operator in ("IS NULL", "IS NOT NULL"):
         return Sql(f"{column} {comparison.operator}")
-    condition = _condition(column, comparison, dialect)
+    condition = comparison_with(column, comparison, dialect)
     return Sql(f"({column} IS NOT NULL AND {condition.text})", condition.values)
 
 
 def _keyed(comparison: Comparison, dialect: Dialect) -> Sql:
     """A condition on a metric, a param or a tag."""
-    named = dialect.equal("x.key", comparison.field.key)
     table = KEYED_TABLES[comparison.field.kind]
-    exists = f"EXISTS (SELECT 1 FROM {table} x WHERE {named.text} AND x.run_uuid = r.run_uuid"
     if comparison.operator in ("IS NULL", "IS NOT NULL"):
+        named = dialect.equal("x.key", comparison.field.key)
+        exists = f"EXISTS (SELECT 1 FROM {table} x WHERE {named.text} AND x.run_uuid = r.run_uuid"
         present = Sql(f"{exists} AND x.value IS NOT NULL)", named.values)
         return present if comparison.operator == "IS NOT NULL" else Sql(f"NOT {present.text}", present.values)
-    condition = _condition("x.value", comparison, dialect)
+    rows = matching_rows(comparison, dialect)
+    return Sql(f"EXISTS (SELECT 1 FROM {table} x WHERE {rows.text} AND x.run_uuid = r.run_uuid)", rows.values)
+
+
+def matching_rows(comparison: Comparison, dialect: Dialect = SQLITE) -> Sql:
+    """Which rows ``x`` of a field's own table fulfil a comparison with a metric, a param or a tag."""
+    named = dialect.equal("x.key", comparison.field.key)
+    condition = comparison_with("x.value", comparison, dialect)
     if comparison.field.kind == "metric":
         # NaN is kept as 0 beside a flag; as in IEEE 754 it is unequal to everything.
         unequal = comparison.operator in ("!=", "NOT IN")
         condition = Sql(f"({condition.text} {'OR x.is_nan' if unequal else 'AND NOT x.is_nan'})", condition.values)
-    return Sql(f"{exists} AND x.value IS NOT NULL AND {condition.text})", (*named.values, *condition.values))
+    return Sql(f"{named.text} AND x.value IS NOT NULL AND {condition.text}", (*named.values, *condition.values))
 
 
 def _dataset(comparison: Comparison, dialect: Dialect) -> Sql:
@@ -173,11 +180,11 @@ def _dataset(comparison: Comparison, dialect: Dialect) -> Sql:
     )
     if comparison.operator in ("IS NULL", "IS NOT NULL"):
         return Sql(f"{'NOT ' if comparison.operator == 'IS NULL' else ''}{exists})")
-    condition = _condition(column, comparison, dialect)
+    condition = comparison_with(column, comparison, dialect)
     return Sql(f"{exists} AND {condition.text})", condition.values)
 
 
-def _condition(column: str, comparison: Comparison, dialect: Dialect) -> Sql:
+def comparison_with(column: str, comparison: Comparison, dialect: Dialect = SQLITE) -> Sql:
     """A comparison with a column that is not NULL."""
     operator, value = comparison.operator, comparison.value
     if operator in ("IN", "NOT IN"):

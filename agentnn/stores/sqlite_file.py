@@ -12,9 +12,11 @@ import re
 import sqlite3
 import stat
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, current_thread, main_thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -24,11 +26,16 @@ from agentnn.query.selection import exact_mean
 from agentnn.stores.sql_dialect import SQLITE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 LOCK_TIMEOUT_S = 5.0
 """How long a read waits for a writer that holds the database, in seconds, before it exits with code 4."""
 
+_PATIENCE_S = 0.2
+_STEPS_DEAF = 100_000
+"""Steps of SQLite's virtual machine between two looks for a signal: some milliseconds."""
+
+_AT_ONCE = 5000
 _MAGIC = b"SQLite format 3\x00"
 _WAL_MODE = 2
 _BACKUP = "restore a backup, or try: sqlite3 FILE .recover"
@@ -115,6 +122,7 @@ class ReadOnlyDatabase:
         self._lock_timeout_s = lock_timeout_s
         self._lock = Lock()
         self._abandoned: list[sqlite3.Connection] = []
+        self._met_damage: list[object] = []
         self._open()
         try:
             self._check(required)
@@ -128,15 +136,17 @@ class ReadOnlyDatabase:
         No read lock outlives the call: the rows are fetched whole, and threads take turns, since SQLite would keep
         the lock for as long as any statement of a connection runs. A training run that writes is not held up.
         """
-        with self._lock:
-            self._reopen_if_needed()
-            try:
-                with sqlite_errors(self.path):
-                    return self._connection.execute(sql, values).fetchall()
-            except UnicodeEncodeError as error:
-                raise UsageError(
-                    f"{error.object!r} is not valid Unicode", hint="check the terminal's encoding"
-                ) from None
+        with self._answer(sql, values) as cursor:
+            return cursor.fetchall()
+
+    def each(self, take: Callable[[list[Any]], object], sql: str, values: Sequence[Any] = ()) -> None:
+        """Hand all rows of a query over, some at a time, so that memory does not grow with their number.
+
+        As with :meth:`rows` no read lock outlives the call; ``take`` asks the database nothing, and is quick.
+        """
+        with self._answer(sql, values) as cursor:
+            while rows := cursor.fetchmany(_AT_ONCE):
+                take(rows)
 
     def columns(self, table: str) -> set[str]:
         """The columns of a table; empty when there is no such table."""
@@ -156,6 +166,43 @@ class ReadOnlyDatabase:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    @contextmanager
+    def _answer(self, sql: str, values: Sequence[Any]) -> Iterator[sqlite3.Cursor]:
+        with self._lock:
+            self._reopen_if_needed()
+            self._met_damage.clear()
+            try:
+                with sqlite_errors(self.path), closing(self._begun(sql, values)) as cursor:
+                    yield cursor
+            except UnicodeEncodeError as error:
+                raise UsageError(
+                    f"{error.object!r} is not valid Unicode", hint="check the terminal's encoding"
+                ) from None
+            except AgentNNError as error:
+                if self._is_interruption(error.__cause__):
+                    raise KeyboardInterrupt from None
+                raise
+
+    def _begun(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
+        """A query whose first row is there. It waits for a writer in short spells, between which Ctrl-C is heard."""
+        deadline = monotonic() + self._lock_timeout_s
+        while True:
+            try:
+                return self._connection.execute(sql, values)
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or monotonic() >= deadline:
+                    raise
+
+    def _is_interruption(self, error: BaseException | None) -> bool:
+        """Whether a query broke off since Ctrl-C was heard in one of our functions, which SQLite calls.
+
+        Python's own error can't pass through SQLite, which has another one for it.
+        """
+        if current_thread() is not main_thread():
+            return False
+        failed = "user-defined" in str(error) and not self._met_damage
+        return isinstance(error, sqlite3.Error) and (_code(error) == sqlite3.SQLITE_INTERRUPT or failed)
 
     def _reopen_if_needed(self) -> None:
         """Open the file again when another one stands in its place, or when this is a forked process."""
@@ -179,11 +226,13 @@ class ReadOnlyDatabase:
         self._opened_state = self._state()
         uri = f"file:{quote(str(self.path))}?mode=ro" + ("&immutable=1" if self._frozen else "")
         with sqlite_errors(self.path):
-            connection = sqlite3.connect(uri, uri=True, timeout=self._lock_timeout_s, check_same_thread=False)
+            patience = min(self._lock_timeout_s, _PATIENCE_S)
+            connection = sqlite3.connect(uri, uri=True, timeout=patience, check_same_thread=False)
+            connection.set_progress_handler(_heed_signals, _STEPS_DEAF)
             connection.execute("PRAGMA case_sensitive_like = ON")
             connection.create_function("number_of", 1, to_number, deterministic=True)
             connection.create_function("regexp", 2, _regexp, deterministic=True)
-            connection.create_function("damaged", 1, _damaged)
+            connection.create_function("damaged", 1, partial(_damaged, self._met_damage))
             connection.create_aggregate("exact_mean", 1, _Mean)  # type: ignore[arg-type]
         self._connection = connection
 
@@ -286,17 +335,28 @@ class _Mean:
         return exact_mean(self._values) if self._values else None
 
 
-def _damaged(value: object) -> None:
+def _damaged(met: list[object], value: object) -> None:
     """Called by SQL where a value is not of its column's type, so that the answer is an error and no nonsense."""
+    met.append(value)
     raise ValueError(value)
+
+
+def _heed_signals() -> int:
+    """Called by SQLite as it works: Python hears Ctrl-C when a function is called. 0 is for going on."""
+    return 0
 
 
 def _regexp(pattern: str, text: str | None) -> bool:
     return text is not None and re.search(pattern, text) is not None
 
 
+def _code(error: BaseException | None) -> int:
+    """The primary result code of https://www.sqlite.org/rescode.html; 0 where the error is none of SQLite's."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def _translated(error: sqlite3.Error, path: Path) -> AgentNNError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = _code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreLocked(
             f"{path} is locked by another process; gave up after {LOCK_TIMEOUT_S:g} s", hint="try again when it is done"

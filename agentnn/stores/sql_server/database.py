@@ -16,7 +16,7 @@ from agentnn.settings import redact
 from agentnn.stores.sqlite_file import RUN_TABLES, SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agentnn.stores.sql_server.address import Address
     from agentnn.stores.sql_server.dialects import ServerDialect
@@ -81,6 +81,10 @@ class ServerDatabase:
                     raise
                 self._open()
                 return self._asked(sql, values)
+
+    def each(self, take: Callable[[list[Any]], object], sql: str, values: Sequence[Any] = ()) -> None:
+        """Hand all rows of a query over."""
+        take(self.rows(sql, values))
 
     def columns(self, table: str) -> set[str]:
         """The columns of a table when the database was opened; empty when there is no such table."""

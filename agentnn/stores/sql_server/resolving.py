@@ -35,13 +35,13 @@ def resolved(expression: Expression, database: ServerDatabase, *, datasets: bool
             return Or(tuple(resolved(part, database, datasets=datasets) for part in parts))
         case Not(part):
             return Not(resolved(part, database, datasets=datasets))
-        case Comparison(field) if _is_beyond(expression, database) and (datasets or field.kind != "dataset"):
+        case Comparison(field) if is_beyond(expression, database) and (datasets or field.kind != "dataset"):
             texts = _texts_under(field, database)
             return Comparison(field, "IN", tuple(text for text in texts if fulfils(text, expression)))
     return expression
 
 
-def _is_beyond(comparison: Comparison, database: ServerDatabase) -> bool:
+def is_beyond(comparison: Comparison, database: ServerDatabase) -> bool:
     """Whether a database server can't judge it."""
     field, operator, value = comparison
     if operator in ("IS NULL", "IS NOT NULL") or field.kind == "metric" or field.key in _TIMES:

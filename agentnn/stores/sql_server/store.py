@@ -16,12 +16,13 @@ from agentnn.stores.sql_where import where
 from agentnn.stores.sqlite_file import MODEL_TABLES, RUN_TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from agentnn.query.expressions import Expression
     from agentnn.query.runs import FieldKind, RunQuery
     from agentnn.query.selection import BestQuery
     from agentnn.records import Run
+    from agentnn.stores.measures import StoreMeasures
     from agentnn.stores.sql_dialect import Sql
     from agentnn.stores.sql_server.database import ServerDatabase
     from agentnn.stores.sqlite_file import Tables
@@ -67,15 +68,15 @@ class ServerTables(MlflowTables):
 
         return keys_in_scope(self._database, kind, self._scope(query))
 
-    def _ids_in_order(self, query: RunQuery) -> list[str]:
+    def _ids_in_chunks(self, query: RunQuery) -> Iterator[Sequence[str]]:
         if is_sorted_here(query.order_by):
-            return ids_sorted_here(self._database, query.order_by, self._scope(query))[: query.limit]
+            return iter([ids_sorted_here(self._database, query.order_by, self._scope(query))[: query.limit]])
         if query.filter is not None and query.limit is not None and not query.order_by:
             condition = self._condition(query.filter)
             found = newest_ids(self._database, self._scope(query._replace(filter=None)), condition, query.limit)
             if found is not None:
-                return found
-        return super()._ids_in_order(query)
+                return iter([found])
+        return super()._ids_in_chunks(query)
 
     def _ranked(self, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
         if query.aggregate == "mean":
@@ -106,6 +107,12 @@ class ServerStore(ServerTables):
         database = open_database(uri, RUN_TABLES)
         known = settings or Settings(uri, workspace=workspace)
         super().__init__(database, database.address.uri, workspace=workspace, settings=known)
+
+    def measure(self) -> StoreMeasures:
+        """See :class:`~agentnn.stores.measures.MeasuresItself`."""
+        from agentnn.stores.sql_server.measures import measure_server
+
+        return measure_server(self._database)
 
 
 class ServerRegistry(ModelTables):
