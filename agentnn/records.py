@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PARENT_TAG = "mlflow.parentRunId"
 RUN_NAME_TAG = "mlflow.runName"
 COMMIT_TAG = "mlflow.source.git.commit"
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+"""MLflow keeps prompts among the models, tells them by this tag, and shows them apart."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 

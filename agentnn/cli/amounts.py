@@ -27,6 +27,11 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things for a person."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def size(number: int) -> str:
     """Bytes for a person."""
     value = float(number)

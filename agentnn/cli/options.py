@@ -69,6 +69,12 @@ OverOption = Annotated[
     list[str] | None,
     typer.Option("--over", metavar="PARAM", help="With --group-by-params: what varies, such as seed; may be repeated."),
 ]
+ExplainOption = Annotated[
+    bool,
+    typer.Option(
+        "--explain", help="Say what the store did, what was left to do here, what was read, and what took how long."
+    ),
+]
 RunArgument = Annotated[
     str,
     typer.Argument(
@@ -84,6 +90,13 @@ def manager_of(context: typer.Context) -> ModelManager:
     manager = context.obj
     assert isinstance(manager, ModelManager)
     return manager
+
+
+def explain_at_the_end(context: typer.Context) -> None:
+    """When the command is done, or has failed, say on standard error what was done for its answer."""
+    from agentnn.cli.explain_views import explained  # hardly anybody asks
+
+    context.with_resource(explained(manager_of(context)))
 
 
 def note(message: str) -> None:

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agentnn.cli import completion
+from agentnn.cli.amounts import counted
 from agentnn.cli.groups import check_grouping, groups_view, ranked_groups_view
 from agentnn.cli.options import (
     ColumnsOption,
     ExperimentsOption,
+    ExplainOption,
     FilterOption,
     FormulasOption,
     GroupOption,
@@ -20,10 +22,12 @@ from agentnn.cli.options import (
     RunArgument,
     SortOption,
     ViewOption,
+    explain_at_the_end,
     manager_of,
     note,
 )
 from agentnn.cli.paging import Seen
+from agentnn.cli.reading_progress import showing_reading
 from agentnn.cli.render import Output, emit
 from agentnn.cli.run_views import best_view, comparison_view, history_view, run_view, runs_view
 from agentnn.errors import CheckFailed, UsageError
@@ -46,12 +50,15 @@ def list_runs(
     columns: ColumnsOption = None,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
+    explain: ExplainOption = False,
 ) -> None:
     """List runs, the newest first; what differs between them comes first.
 
     With --group-by-params --over seed, a line is what the runs of one configuration reached: mean, standard deviation
     and number of finite values.
     """
+    if explain:
+        explain_at_the_end(ctx)
     if check_grouping(group_by_params, over, sort=sort, columns=columns):
         groups = manager_of(ctx).list_run_groups(over or (), experiment, filter=filter, view=view)
         emit(groups_view(groups[: limit or None]), output, formulas=keep_formulas)
@@ -112,6 +119,9 @@ def best(
             show_default=False,
         ),
     ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="With --aggregate: read all histories of a server anew, and keep none.")
+    ] = False,
     group_by_params: GroupOption = False,
     over: OverOption = None,
     min_runs: Annotated[
@@ -120,12 +130,15 @@ def best(
     columns: ColumnsOption = None,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
+    explain: ExplainOption = False,
 ) -> None:
     """Show the best run by a metric, its margin, and what was left out and why.
 
     Only a finite value of a finished run can win. Ties go to the later start, then to the smaller run id. With
     --group-by-params --over seed, configurations are ranked by the mean over their runs, so that no lucky seed wins.
     """
+    if explain:
+        explain_at_the_end(ctx)
     if check_grouping(group_by_params, over, columns=columns, aggregate=aggregate != "last"):
         ranking = manager_of(ctx).rank_run_groups(
             metric, over or (), mode, experiment, filter,
@@ -134,15 +147,16 @@ def best(
         emit(ranked_groups_view(ranking, top), output, formulas=keep_formulas)
         _say_how_groups_were_ranked(ranking, min_runs)
         return
-    answer = manager_of(ctx).get_best_run(
-        metric, mode, experiment, filter, top,
-        aggregate=aggregate, include_unfinished=include_unfinished, include_children=children,
-        tally="cheap" if tally is None else tally,
-    )  # fmt: skip
+    with showing_reading():
+        answer = manager_of(ctx).get_best_run(
+            metric, mode, experiment, filter, top,
+            aggregate=aggregate, include_unfinished=include_unfinished, include_children=children,
+            tally="cheap" if tally is None else tally, use_cache=not no_cache,
+        )  # fmt: skip
     ranked: list[BestRun] = answer if isinstance(answer, list) else [answer]
     emit(best_view(ranked, columns, single=top == 1), output, formulas=keep_formulas)
     if ranked[0].best.excluded is None and tally is None:
-        note("the server has many runs: what was left out is not counted; --tally counts it")
+        note("a server would be asked for long: what was left out is not counted; --tally counts it")
     _say_what_was_left_out(ranked[0])
 
 
@@ -163,10 +177,13 @@ def compare(
     ] = None,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
+    explain: ExplainOption = False,
 ) -> None:
     """Put runs side by side and show what differs."""
     if len(runs) < 2:
         raise UsageError("a comparison needs at least two runs", hint="agentnn run compare RUN RUN")
+    if explain:
+        explain_at_the_end(ctx)
     manager = manager_of(ctx)
     comparison = manager.compare_runs(runs, experiment=experiment)
     directions = manager.metric_conventions.direction
@@ -194,7 +211,7 @@ def history(
     """Print every logged value of a metric by step, or draw the curve on a terminal."""
     manager = manager_of(ctx)
     found = manager.get_run(run, experiment=experiment)
-    points = manager.get_metric_history(found.run_id, metric)
+    points = manager.get_metric_history(found, metric)
     if not points:
         raise not_found("metric", metric, found.metrics, where=f" in the run {found.name or found.run_id}")
     emit(history_view(points[-limit:]), output)
@@ -216,7 +233,7 @@ def _say_what_was_left_out(winner: "BestRun") -> None:
     verdict = winner.best
     if verdict.excluded is not None:
         left_out = ", ".join(f"{count} {reason}" for reason, count in verdict.excluded.in_words().items() if count)
-        considered = f"{verdict.considered} run{'' if verdict.considered == 1 else 's'} considered"
+        considered = f"{counted(verdict.considered or 0, 'run')} considered"
         note(considered + (f"; left out: {left_out}" if left_out else "; none left out"))
     if winner.parent_run_id:
         note(f"the best run is nested in {winner.parent_run_id}; --exclude-children leaves nested runs out")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from agentnn.cli import completion
+from agentnn.cli.amounts import counted
 from agentnn.cli.options import (
     ExperimentsOption,
     FilterOption,
@@ -51,7 +52,7 @@ def export(
         target, runs or (), filter=filter, experiment=experiment, view=view, children=children
     )
     emit(exported_view(exported), output, formulas=keep_formulas)
-    note(f"{_count(len(exported), 'run')} exported to {target}")
+    note(f"{counted(len(exported), 'run')} exported to {target}")
 
 
 def import_(
@@ -115,8 +116,4 @@ def import_(
     )
     emit(imported_view(imported), output, formulas=keep_formulas)
     there = sum(one.result == "there" for one in imported)
-    note(f"{_count(len(imported) - there, 'run')} imported" + (f", {there} already there" if there else ""))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    note(f"{counted(len(imported) - there, 'run')} imported" + (f", {there} already there" if there else ""))

@@ -88,7 +88,8 @@ def doctor(
 
     Runs whose process died, records that wait, nested runs without a parent, model versions without a run, metrics that
     are not finite, files that are gone, a schema that MLflow would not open. Without --fix nothing is changed. Exit
-    code 1 when problems remain.
+    code 1 when problems remain. It also measures the store, and says what would make it faster; nothing does that but
+    you.
     """
     from agentnn.cli.upkeep_views import findings_view
 
@@ -106,9 +107,13 @@ def doctor(
 
 
 def _say_where(diagnosis: "Diagnosis") -> None:
-    """Name the store that was looked at, before what was found there."""
+    """Name the store that was looked at, and what it is like, before what was found there."""
+    from agentnn.cli.upkeep_views import measures_in_words
+
     schema = f", schema {diagnosis.schema}" if diagnosis.schema else ""
     note(f"store {diagnosis.store} (from {diagnosis.store_source}), MLflow {diagnosis.mlflow}{schema}")
+    if diagnosis.measured is not None:
+        note(measures_in_words(diagnosis.measured))
     note(f"runs wait for it in {diagnosis.state_folder}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentnn.cli.amounts import counted, size
 from agentnn.cli.render import Row, Table, View
 
 if TYPE_CHECKING:
@@ -12,11 +13,14 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from agentnn.tracking.upkeep.findings import Finding
+    from agentnn.tracking.upkeep.store_measures import Measured
     from agentnn.tracking.upkeep.waiting import SyncedRun
 
 _SYNCED = ("run_id", "name", "status", "delivered", "waiting", "refused", "damaged", "problem")
 _FOUND = ("check", "severity", "run_id", "run", "experiment", "model", "problem", "repair", "fixed")
 _SHORT_ID = 8
+_STYLES = {"problem": "red", "notice": "yellow", "advice": "cyan"}
+_WORDS = {"problem": "repair: ", "notice": "repair: ", "advice": "faster: "}
 
 
 def synced_view(runs: Sequence[SyncedRun]) -> View:
@@ -33,6 +37,26 @@ def findings_view(findings: Sequence[Finding]) -> View:
 
     rows = [_found_row(finding) for finding in findings]
     return View(rows, lambda: Table(_FOUND, rows), picture=picture)
+
+
+def measures_in_words(found: Measured) -> str:
+    """A store's figures, on one line."""
+    own, latency = found.measures, found.latency
+    parts = [own.reader + (f" ({own.software})" if own.software else "")]
+    first, median = (f"{seconds * 1000:.2f} ms" for seconds in latency)
+    parts.append(f"answers in {median}, at first in {first}")
+    if own.runs is not None:
+        parts.append(f"{counted(own.runs, 'run')} in {counted(own.experiments or 0, 'experiment')}")
+    if own.size_bytes is not None:
+        parts.append(size(own.size_bytes))
+    if own.analysed is not None:
+        parts.append("with statistics" if own.analysed else "without statistics")
+    if own.indexes:
+        parts.append(f"indexed by {', '.join(own.indexes)}")
+    if own.cache is not None and own.cache.values:
+        kept = f"{own.cache.values:,} histories, {size(own.cache.size_bytes)} of at most {size(own.cache.most_bytes)}"
+        parts.append(f"kept of all servers: {kept}, in {own.cache.path}")
+    return "; ".join(parts)
 
 
 def _synced_row(run: SyncedRun) -> Row:
@@ -55,14 +79,14 @@ def _paragraphs(findings: Sequence[Finding]) -> RenderableType:
 
     from agentnn.cli.text import visible
 
-    if not findings:
-        return Text("nothing is wrong", style="green")
     parts: list[RenderableType] = []
+    if all(finding.severity == "advice" for finding in findings):
+        parts.append(Text("nothing is wrong", style="green"))
     for finding in findings:
-        style = "green" if finding.fixed else "red" if finding.severity == "problem" else "yellow"
+        style = "green" if finding.fixed else _STYLES[finding.severity]
         head = Text.assemble((finding.check, f"bold {style}"), "  ", visible(_subject(finding)))
         parts += [head, Padding(Text(visible(finding.problem)), (0, 0, 0, 2))]
-        word = "repaired: " if finding.fixed else "--fix: " if finding.is_fixable else "repair: "
+        word = "repaired: " if finding.fixed else "--fix: " if finding.is_fixable else _WORDS[finding.severity]
         parts.append(Padding(Text.assemble((word, style), visible(finding.repair)), (0, 0, 0, 2)))
     return Group(*parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from agentnn.errors import UsageError
@@ -10,6 +11,7 @@ from agentnn.query.expressions import Field, fields_of
 from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, MODES, BestQuery, verdicts
 from agentnn.query.selectors import find_experiment, nearest, no_run_qualifies, not_found
+from agentnn.records import Run
 from agentnn.sdk.store_access import Experiments, StoreAccess
 from agentnn.stores.base import has_field
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from agentnn.query.runs import FieldKind, View
     from agentnn.query.selection import Aggregate, BestRun, Mode, Tally
-    from agentnn.records import Artifact, Experiment, Metric, Run
+    from agentnn.records import Artifact, Experiment, Metric
 
 MAX_COMPARED = 1000
 _KINDS: dict[str, FieldKind] = {"metrics": "metric", "params": "param", "tags": "tag"}
@@ -77,12 +79,30 @@ class RunQuestions(StoreAccess):
         limit: int | None = None,
         view: View = "active",
     ) -> Iterator[Run]:
-        """Like :meth:`list_runs`, one run after the other, so that memory does not grow with their number."""
+        """Like :meth:`list_runs`, one run after the other, so that memory does not grow with their number.
+
+        The store may change while they are gone through, and nobody who writes is held up. Of a database no run comes
+        twice, and none is left out that was there all the time; a server's pages may shift.
+        """
         scope = self._scope(experiment, filter, view)
         keys = [order_by] if isinstance(order_by, str) else list(order_by or ())
         order = _parsed_order(keys)
+        query = RunQuery(scope.experiment_ids, scope.filter, order, limit or None, view)
+        if limit and order:
+            return self._first_runs(query, scope)
         self._check_sort_keys(order, scope)
-        return self._store.search_runs(RunQuery(scope.experiment_ids, scope.filter, order, limit or None, view))
+        return self._store.search_runs(query)
+
+    def _first_runs(self, query: RunQuery, scope: RunQuery) -> Iterator[Run]:
+        """The runs of a query with a limit; who comes first has what is sorted by, if any run has it."""
+        from agentnn.query.evaluation import field_values  # most questions want no order
+
+        _refuse_data_sets(query.order_by)
+        found = self._store.search_runs(query)
+        first = next(found, None)
+        unseen = [key for key in query.order_by if first is None or not field_values(key.field, first)]
+        self._check_sort_keys(unseen, scope)
+        return found if first is None else chain((first,), found)
 
     def get_run(self, run: str, *, experiment: Experiments = None, view: View = "active") -> Run:
         """The one run that a selector names; a full id is found wherever it is, deleted runs included.
@@ -110,14 +130,14 @@ class RunQuestions(StoreAccess):
     def get_best_run(
         self, metric: str, mode: Mode | None = ..., experiment: Experiments = ..., filter: str | None = ...,
         top: Literal[1] = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
-        include_children: bool = ..., tally: Tally = ...,
+        include_children: bool = ..., tally: Tally = ..., use_cache: bool = ...,
     ) -> BestRun: ...  # fmt: skip
 
     @overload
     def get_best_run(
         self, metric: str, mode: Mode | None = ..., experiment: Experiments = ..., filter: str | None = ...,
         top: int = ..., *, aggregate: Aggregate = ..., include_unfinished: bool = ...,
-        include_children: bool = ..., tally: Tally = ...,
+        include_children: bool = ..., tally: Tally = ..., use_cache: bool = ...,
     ) -> BestRun | list[BestRun]: ...  # fmt: skip
 
     def get_best_run(
@@ -132,6 +152,7 @@ class RunQuestions(StoreAccess):
         include_unfinished: bool = False,
         include_children: bool = True,
         tally: Tally = False,
+        use_cache: bool = True,
     ) -> BestRun | list[BestRun]:
         """The best run by a metric: a :class:`Run` whose ``best`` says by what value and by what margin it won.
 
@@ -148,6 +169,10 @@ class RunQuestions(StoreAccess):
             include_children: Whether nested runs take part.
             tally: Whether to count what took part and what was left out, and why. ``"cheap"`` leaves it out where it
                 would take long, as with a server of many runs: ``considered`` and ``excluded`` are ``None`` then.
+            use_cache: With an ``aggregate`` other than ``last``, a server's histories of runs that have ended are not
+                read a second time: what they come to is kept in a file of the user's own, as long as nothing that the
+                server says of the run has changed. ``False`` reads all, and keeps nothing; so it is with
+                ``AGENTNN_CACHE_MB=0``. See :mod:`agentnn.stores.history_cache` for what a server does not say.
 
         Raises:
             NotFoundError: No run qualifies; the error offers the nearest names of metrics.
@@ -158,7 +183,7 @@ class RunQuestions(StoreAccess):
         if top < 1:
             raise UsageError(f"top is {top}; it must be at least 1")
         scope = self._scope(experiment, filter, "active")
-        query = BestQuery(metric, mode, aggregate, scope, top, include_unfinished, include_children, tally)
+        query = BestQuery(metric, mode, aggregate, scope, top, include_unfinished, include_children, tally, use_cache)
         ranked = verdicts(query, self._store.best_runs(query))
         if not ranked:
             raise no_run_qualifies(query, self._store)
@@ -180,9 +205,10 @@ class RunQuestions(StoreAccess):
         scope = self._scope(experiment, None, "active")
         return compare([self._find_run(one, scope) for one in runs])
 
-    def get_metric_history(self, run: str, metric: str, *, experiment: Experiments = None) -> list[Metric]:
+    def get_metric_history(self, run: str | Run, metric: str, *, experiment: Experiments = None) -> list[Metric]:
         """Every logged value of a metric, by (step, timestamp); empty when the run does not have it."""
-        return self._store.metric_history(self.get_run(run, experiment=experiment).run_id, metric)
+        found = run if isinstance(run, Run) else self.get_run(run, experiment=experiment)
+        return self._store.metric_history(found.run_id, metric)
 
     def get_metric_histories(self, run: str, *, experiment: Experiments = None) -> dict[str, list[Metric]]:
         """The history of every metric of a run, by the metric's name."""
@@ -229,13 +255,10 @@ class RunQuestions(StoreAccess):
 
         https://github.com/mlflow/mlflow/issues/5341
         """
+        _refuse_data_sets(order)
         for key in order:
             kind = key.field.kind
-            if kind == "dataset":
-                raise UsageError(
-                    f"runs can't be sorted by {key.field}", hint="by a metric, a param, a tag or an attribute"
-                )
-            if kind == "attribute":
+            if kind == "attribute" or kind == "dataset":  # noqa: PLR1714 - it tells the type checker what is left
                 continue
             everywhere = RunQuery(scope.experiment_ids, view=scope.view)
             if has_field(self._store, key.field, everywhere):
@@ -248,6 +271,12 @@ class RunQuestions(StoreAccess):
 def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise UsageError(f"{what} is {value!r}", hint=f"one of {', '.join(choices)}")
+
+
+def _refuse_data_sets(order: Sequence[OrderBy]) -> None:
+    for key in order:
+        if key.field.kind == "dataset":
+            raise UsageError(f"runs can't be sorted by {key.field}", hint="by a metric, a param, a tag or an attribute")
 
 
 def _parsed_order(keys: Sequence[str]) -> tuple[OrderBy, ...]:

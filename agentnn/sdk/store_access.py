@@ -16,8 +16,10 @@ from agentnn.settings import Settings
 from agentnn.stores.opening import open_registry, open_store
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from agentnn.query.explanation import Explanation
     from agentnn.query.expressions import Expression
     from agentnn.query.runs import View
     from agentnn.query.selection import Mode
@@ -82,6 +84,19 @@ class StoreAccess:
         from agentnn.stores.run_writer import open_writer
 
         return open_writer(self.settings)
+
+    def explain(self) -> AbstractContextManager[Explanation]:
+        """Look on while questions are answered.
+
+        ``with manager.explain() as explanation: manager.get_best_run("loss")``. The answers are the same. The
+        explanation says what the store did (``pushed_down``), what was left to do here (``filtered_here``), how much
+        was read (``read``), and what each step was and how long it took (``steps``, or by the question that they were
+        for: ``questions``); ``to_dict()`` is all of it. It grows until the block ends, also by an error; what is read
+        of an iterator of runs after that is not in it. What other threads ask of the same manager meanwhile is.
+        """
+        from agentnn.sdk.explaining import explaining  # hardly anybody asks
+
+        return explaining(self.settings, self.__dict__)
 
     def close(self) -> None:
         """Close what was opened; the next question opens it again."""

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+import sqlite3
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -67,10 +68,14 @@ def test_a_store_that_is_in_order_is_exit_0_and_named_with_all_versions(uri: str
     assert (ran.returncode, json.loads(ran.stdout)) == (0, [])
     with Rows(database) as rows:
         schema = rows.execute("SELECT version_num FROM alembic_version")[0][0]
-    assert ran.stderr.splitlines() == [
-        f"store {uri} (from MLFLOW_TRACKING_URI), MLflow {mlflow.__version__}, schema {schema}",
-        f"runs wait for it in {store_folder(uri).path}",
-    ]
+    where, measures, waiting = ran.stderr.splitlines()
+    assert where == f"store {uri} (from MLFLOW_TRACKING_URI), MLflow {mlflow.__version__}, schema {schema}"
+    assert waiting == f"runs wait for it in {store_folder(uri).path}"
+    assert re.fullmatch(
+        rf"SQLite tables, read directly \(SQLite {re.escape(sqlite3.sqlite_version)}\); answers in [\d.]+ ms, "
+        r"at first in [\d.]+ ms; 0 runs in 1 experiment; [\d.]+ [kM]B; without statistics",
+        measures,
+    )
     assert not state_dir.exists()
 
 

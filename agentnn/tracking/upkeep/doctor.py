@@ -21,6 +21,7 @@ from agentnn.tracking.upkeep.dead_runs import DeadRuns
 from agentnn.tracking.upkeep.findings import Diagnosis, Finding
 from agentnn.tracking.upkeep.journal_checks import journal_findings
 from agentnn.tracking.upkeep.store_checks import Survey, version_findings
+from agentnn.tracking.upkeep.store_measures import Measured, advice_findings, measured
 from agentnn.tracking.upkeep.waiting import find_folders
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ def diagnose(
         store_source=settings.tracking_uri_source,
         state_folder=doctor.folder.path,
         mlflow=version("mlflow"),
-        schema=doctor.schema,
+        schema=doctor.schema or (doctor.measured and doctor.measured.measures.schema) or "",
         findings=tuple(findings),
         error=doctor.error,
+        measured=doctor.measured,
     )
 
 
@@ -72,6 +74,7 @@ class _Doctor:
         folder: Where runs wait for the store on this machine.
         schema: The revision of the store's schema, once it was looked at.
         error: The first thing that stood in the way of a look or a repair.
+        measured: How fast the store is and how large, once it was asked.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class _Doctor:
         self.folder = StoreFolder.of(self._settings)
         self.schema = ""
         self.error: AgentNNError | None = None
+        self.measured: Measured | None = None
         self._uuids = {folder.uuid for text in named for folder in find_folders(self.folder, text)}
         self._told = {self._find(text) for text in named if not find_folders(self.folder, text)}
         self._dead_here: set[str] = set()
@@ -135,6 +139,7 @@ class _Doctor:
 
     def _store_findings(self) -> Iterator[Finding]:
         store = self._store()
+        self.measured = measured(store)
         survey = Survey(store, self._settings)
         journaled = {Cursor.read(folder).run_id for folder in self.folder.runs()}
         if self._named:
@@ -149,6 +154,8 @@ class _Doctor:
         yield from (one for one in found if not self._named or one.run_id in told)
         if toml_folder(self._settings.registry_uri) is None:  # which keeps no models
             yield from version_findings(self._registry(), store, self._settings, told if self._named else None)
+        if not self._named:
+            yield from advice_findings(self.measured)
 
     def _repaired(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """The findings, after the repair of those that can be repaired, where that is wanted."""

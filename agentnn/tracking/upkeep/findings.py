@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from agentnn.errors import AgentNNError
     from agentnn.records import Run
+    from agentnn.tracking.upkeep.store_measures import Measured
 
-Severity = Literal["problem", "notice"]
+Severity = Literal["problem", "notice", "advice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Finding:
         check: Which check found it, such as ``dead-process`` or ``orphan``.
         problem: What is wrong, in one line.
         repair: What a repair does, or, where there is none, what the user can do.
-        severity: ``problem``, or ``notice`` for what can't be judged from here, or can't be undone.
+        severity: ``problem``; ``notice`` for what can't be judged from here, or can't be undone; ``advice`` for what is
+            right, but could be faster.
         run_id, run, experiment: The run that it is about, its name, and the name of its experiment.
         model: The model version that it is about, as ``name/version``.
         fixed: Whether it was repaired.
@@ -95,9 +97,10 @@ class Diagnosis:
         store_source: Who named it: ``option``, ``MLFLOW_TRACKING_URI``, a ``.env`` file's path or ``default``.
         state_folder: Where runs wait for it on this machine; it need not be there.
         mlflow: The version of the installed MLflow.
-        schema: The revision of the store's schema, where the store is a SQLite database.
+        schema: The revision of the store's schema, where it is a database.
         findings: What was found.
         error: Why the store could not be looked at, or not be repaired.
+        measured: How fast the store is and how large; ``None`` where it could not be looked at.
     """
 
     store: str
@@ -107,6 +110,7 @@ class Diagnosis:
     schema: str
     findings: tuple[Finding, ...]
     error: AgentNNError | None = None
+    measured: Measured | None = None
 
     @property
     def remaining(self) -> tuple[Finding, ...]:
