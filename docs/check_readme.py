@@ -9,10 +9,11 @@ every command, in the order of the groups.
 
 from __future__ import annotations
 
+import io
 import os
 import re
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,13 @@ BLOCK = re.compile(r"(<!-- help: ?(?P<command>[^>]*?) ?-->\n```text\n)(?P<text>.
 
 def help_text(command: str) -> str:
     """What ``agentnn COMMAND --help`` prints at 100 columns."""
-    argv = [sys.executable, "-m", "agentnn", *command.split(), "--help"]
-    env = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"}
-    found = subprocess.run(argv, capture_output=True, text=True, check=True, env=env, cwd=TOP)
-    return "".join(f"{line.rstrip()}\n" for line in found.stdout.strip("\n").split("\n"))
+    from agentnn.cli.app import run_command
+
+    with redirect_stdout(io.StringIO()) as said:
+        code = run_command([*command.split(), "--help"])
+    if code != 0:
+        raise RuntimeError(f"agentnn {command} --help ends with {code}")
+    return "".join(f"{line.rstrip()}\n" for line in said.getvalue().strip("\n").split("\n"))
 
 
 def with_current_help(text: str) -> str:
@@ -62,6 +66,7 @@ def command_names(command: Any, name: str = "") -> Iterator[str]:
 
 def main() -> int:
     """Check or write; the exit code."""
+    os.environ |= {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"}
     stale = 0
     for document, current in ((README, with_current_help), (COMMANDS, commands_page)):
         before = document.read_text(encoding="utf-8")

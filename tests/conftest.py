@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 # No test is timed: a machine that is busy is no failure.
 settings.register_profile("agentnn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("agentnn")
+settings.register_profile("strong", parent=settings.get_profile("agentnn"))
+settings.load_profile(os.environ.get("AGENTNN_TESTS", "agentnn"))
 
 
 def pytest_configure() -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from agentnn.query.expressions import And, Comparison, Field, Not, Or
@@ -247,6 +248,12 @@ def _insert(connection: sqlite3.Connection, table: str, rows: list[tuple[Any, ..
 
 
 # -- Hypothesis -------------------------------------------------------------------------------------------
+
+
+def examples(strong: int) -> int:
+    """How many examples a costly test tries: so many under ``make test-strong``, a third of them otherwise."""
+    return strong if settings.get_current_profile_name() == "strong" else strong // 3
+
 
 _TIMES = st.sampled_from((NOON, NOON, NOON + 1, NOON + 2, NOON - 86_400_000))
 # SQLite keeps no sign with zero.

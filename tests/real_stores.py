@@ -258,9 +258,15 @@ class MlflowServer:
 
     It serves artifacts itself. Its jobs (schedulers and queues for evaluating traces, in processes of their own) are
     off: nothing here needs them, and they take longer to start than the server.
+
+    Args:
+        backend_uri: Where it keeps its runs.
+        folder: Where it keeps the rest.
+        program: The ``mlflow`` of another environment, of whatever version.
     """
 
-    def __init__(self, backend_uri: str, folder: Path) -> None:
+    def __init__(self, backend_uri: str, folder: Path, program: Path | None = None) -> None:
+        self._program = program or Path(sys.executable).with_name("mlflow")
         self.backend_uri = backend_uri
         self.artifacts = folder / "artifacts"
         self.log = folder / "server.log"
@@ -286,7 +292,7 @@ class MlflowServer:
             "--port": str(self.port),
             "--workers": "1",
         }
-        command = [str(Path(sys.executable).with_name("mlflow")), "server", *itertools.chain(*options.items())]
+        command = [str(self._program), "server", *itertools.chain(*options.items())]
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,

@@ -27,6 +27,7 @@ from generated_stores import (
     Point,
     RunSpec,
     StoreSpec,
+    examples,
     expressions,
     points,
     run_id,
@@ -398,7 +399,7 @@ class TestSearch:
         assert store.count_runs(RunQuery(("3",))) == {}
 
     @given(expressions())
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_generated_filters_find_what_they_mean(self, store: TrackingStore, expression: Expression) -> None:
         query = RunQuery(filter=expression, view="all")
         assert numbers(store.search_runs(query)) == numbers(in_scope(query, store))
@@ -708,6 +709,7 @@ def registry_uri(template_database: Path, tmp_path_factory: pytest.TempPathFacto
     client.create_registered_model("emptied")
     client.create_model_version("emptied", "/nowhere/e", run_id(1))
     client.delete_model_version("emptied", "1")
+    client.register_prompt("say", "Say {{word}}!")
     return uri
 
 
@@ -732,6 +734,10 @@ class TestRegistry:
         assert zeta.creation_time is not None
         assert zeta.last_updated_time is not None
         assert zeta.last_updated_time >= zeta.creation_time
+
+    def test_a_prompt_is_no_model(self, registry: ModelRegistry) -> None:
+        assert registry.find_model("say") is None
+        assert registry.list_model_versions("say") == []
 
     @pytest.mark.parametrize("name", ["empty", "emptied"])
     def test_a_model_without_versions_has_none(self, registry: ModelRegistry, name: str) -> None:
@@ -822,7 +828,7 @@ class TestGeneratedStores:
 
     @pytest.mark.parametrize("name", TABLES)
     @given(spec=stores(max_runs=8, nulls=True), filters=st.lists(expressions(8), min_size=1, max_size=8))
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
     def test_a_filter_in_sql_is_the_filter_in_python(
         self, generated: Path, name: str, spec: StoreSpec, filters: list[Expression]
     ) -> None:
@@ -844,7 +850,7 @@ class TestGeneratedStores:
             min_size=1, max_size=2, unique=True,
         ).flatmap(lambda keys: st.tuples(*(st.booleans().map(lambda up, key=key: (key, up)) for key in keys))),
     )  # fmt: skip
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
     def test_an_order_in_sql_is_the_order_in_python(
         self, generated: Path, name: str, spec: StoreSpec, keys: tuple[tuple[str, bool], ...]
     ) -> None:
@@ -860,7 +866,7 @@ class TestGeneratedStores:
         filters=st.lists(expressions(8), min_size=1, max_size=8),
         keys=st.lists(st.tuples(st.sampled_from(SORT_KEYS), st.booleans()), min_size=1, max_size=2),
     )
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
     def test_a_database_server_filters_and_sorts_alike(
         self, generated: Path, name: str, spec: StoreSpec, filters: list[Expression], keys: list[tuple[str, bool]]
     ) -> None:

@@ -25,6 +25,7 @@ from generated_stores import (
     WORDY_PARAM,
     StoreSpec,
     analyze,
+    examples,
     run_id,
     seeded_store,
     stores,
@@ -49,7 +50,9 @@ View = Literal["active", "deleted", "all"]
 VIEWS: tuple[View, ...] = ("active", "deleted", "all")
 PLAIN_TEXTS = tuple(text for text in TEXTS if not set(text) & set("'\"`"))
 FEW = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(50),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
