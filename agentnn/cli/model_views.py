@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agentnn.records import ModelVersion, RegisteredModel
-    from agentnn.stores.mlflow_models import ModelCheck
+    from agentnn.stores.mlflow.models import ModelCheck
 
 MODEL_FIELDS = (
     "name", "latest_version", "version_count", "aliases", "stages", "creation_time", "last_updated_time", "description",

@@ -11,7 +11,7 @@ from agentnn.cli.text import short
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentnn.stores.artifact_download import DownloadedFile
+    from agentnn.stores.artifacts.download import DownloadedFile
     from agentnn.transfer.exporting import ExportedRun
     from agentnn.transfer.importing import ImportedRun
 

@@ -1,6 +1,6 @@
 """A filter and an order over records, for stores that can't push them down.
 
-It says in Python what :mod:`agentnn.stores.sql_where` says in SQL; the contract tests hold the two together.
+It says in Python what :mod:`agentnn.stores.sql.where` says in SQL; the contract tests hold the two together.
 """
 
 from __future__ import annotations

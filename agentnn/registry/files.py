@@ -15,17 +15,17 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, UnsafeError, UsageError
-from agentnn.stores.artifact_download import write_whole
-from agentnn.stores.artifact_files import DEEPEST
-from agentnn.stores.artifact_places import local_folder
-from agentnn.stores.artifacts import safe_path
+from agentnn.stores.artifacts.download import write_whole
+from agentnn.stores.artifacts.files import DEEPEST
+from agentnn.stores.artifacts.folder import safe_path
+from agentnn.stores.artifacts.places import local_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agentnn.records import Artifact
     from agentnn.settings import Settings
-    from agentnn.stores.artifact_files import ArtifactFolder
+    from agentnn.stores.artifacts.files import ArtifactFolder
 
 DESCRIPTION = "MLmodel"
 _UNFINISHED = ".agentnn-"
@@ -64,7 +64,7 @@ def fetched(source: str, settings: Settings) -> Iterator[Path]:
         NotFoundError: The model's files are not where its source says.
         UnsafeError: The store names a file outside the model's folder.
     """
-    from agentnn.stores.mlflow_models import model_location
+    from agentnn.stores.mlflow.models import model_location
 
     location = model_location(source, settings)
     folder = local_folder(location)
@@ -92,7 +92,7 @@ def download(uri: str, source: str, settings: Settings, to: Path, *, force: bool
         NotFoundError: The model's files are not where its source says.
         UnsafeError: The store names a file outside the model's folder.
     """
-    from agentnn.stores.mlflow_models import model_location
+    from agentnn.stores.mlflow.models import model_location
 
     check_target(to, force=force)
     to.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def check_model_folder(folder: Path) -> Path:
 
 def _fetch(location: str, settings: Settings, target: Path) -> None:
     """Copy every file of a model that lies elsewhere; all names are looked at before the first is asked for."""
-    from agentnn.stores.mlflow_artifacts import open_folder
+    from agentnn.stores.mlflow.artifacts import open_folder
 
     remote = open_folder(location, settings)
     for one in list(_files_of(remote, PurePosixPath())):

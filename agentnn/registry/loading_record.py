@@ -28,7 +28,7 @@ class ModelPlace(NamedTuple):
     Attributes:
         source: ``local``, ``registry`` or ``run``.
         uri: How it was asked for.
-        location: Where its files lie, as :func:`agentnn.stores.mlflow_models.model_folder` reads it.
+        location: Where its files lie, as :func:`agentnn.stores.mlflow.models.model_folder` reads it.
         facts: What the name came to: model and version, or the run.
         folder: The folder itself, where the caller has named it and no store.
     """
@@ -63,7 +63,7 @@ class LoadingRecord:
     def found(self, folder: Path) -> None:
         """Note what lies in the model's folder, with a digest of all of it."""
         from agentnn.registry.files import files_in
-        from agentnn.stores.mlflow_models import flavors_of
+        from agentnn.stores.mlflow.models import flavors_of
         from agentnn.tracking.active_run import NullRun
         from agentnn.tracking.capture.guard import optional
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from agentnn.records import Artifact, Run
     from agentnn.reporting.discretion import Discretion
-    from agentnn.stores.artifact_files import RunFiles
+    from agentnn.stores.artifacts.files import RunFiles
     from agentnn.stores.base import TrackingStore
 
 _LARGEST = 16 << 20

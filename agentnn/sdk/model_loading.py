@@ -87,7 +87,7 @@ class ModelLoading(RegistryQuestions):
         """
 
         def load(folder: Path) -> Any:
-            from agentnn.stores.mlflow_models import module_files
+            from agentnn.stores.mlflow.models import module_files
             from agentnn.tracking.models.torch_modules import load_module
 
             return load_module(module_files(folder), classes=classes, trust=trust)
@@ -112,7 +112,7 @@ class ModelLoading(RegistryQuestions):
 
     def _pyfunc_of(self, trust: bool) -> Callable[[Path], Any]:
         def load(folder: Path) -> Any:
-            from agentnn.stores.mlflow_models import load_pyfunc
+            from agentnn.stores.mlflow.models import load_pyfunc
 
             return load_pyfunc(folder, self.settings, trust=trust)
 
@@ -123,7 +123,7 @@ class ModelLoading(RegistryQuestions):
     ) -> Any:
         """What ``load`` makes of the files at a place; recorded, where that is asked for."""
         from agentnn.registry.loading_record import recorded
-        from agentnn.stores.mlflow_models import model_folder
+        from agentnn.stores.mlflow.models import model_folder
 
         with recorded(self.settings, experiment if track else None) as record:
             place = place_of()
@@ -149,7 +149,7 @@ class ModelLoading(RegistryQuestions):
             run = self._find_run(uri)
             return ModelPlace("run", uri, f"runs:/{run.run_id}/model", {"run_id": run.run_id, "run_name": run.name})
         if source == "local":
-            from agentnn.stores.artifact_places import local_folder
+            from agentnn.stores.artifacts.places import local_folder
 
             folder = local_folder(uri) if uri.startswith("file:") else Path(uri).expanduser().absolute()
             return ModelPlace("local", uri, str(folder), folder=folder)

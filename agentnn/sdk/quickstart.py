@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentnn.errors import NotAStoreError, NotFoundError, StoreUnavailable
 from agentnn.extras import require
-from agentnn.stores.mlflow_calls import mlflow_call
+from agentnn.stores.mlflow.calls import mlflow_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable

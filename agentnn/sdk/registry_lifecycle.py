@@ -109,7 +109,7 @@ class RegistryLifecycle(RegistryPromotion):
         """
         from agentnn.registry.files import fetched
         from agentnn.registry.predictions import as_predictions, fitted, read_input
-        from agentnn.stores.mlflow_models import load_pyfunc, predict
+        from agentnn.stores.mlflow.models import load_pyfunc, predict
 
         found = find_model_version(parse_model_uri(model), self._registry)
         table = read_input(str(data))

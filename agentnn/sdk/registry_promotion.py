@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentnn.registry.ledger import Entry, Ledger
     from agentnn.registry.moving import Evidence, Move
     from agentnn.registry.promotion import Promotion
-    from agentnn.stores.mlflow_models import ModelCheck
+    from agentnn.stores.mlflow.models import ModelCheck
     from agentnn.stores.registry_changes import RegistryChanges
 
 _SHORTEST_ID = 4
@@ -170,7 +170,7 @@ class RegistryPromotion(RegistryQuestions):
 
     def _verified(self, version: ModelVersion, *, trust: bool) -> ModelCheck:
         from agentnn.registry.files import fetched
-        from agentnn.stores.mlflow_models import check_model
+        from agentnn.stores.mlflow.models import check_model
 
         with fetched(version.source or "", self.settings) as folder:
             return check_model(f"models:/{version.name}/{version.version}", folder, self.settings, trust=trust)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agentnn.records import ModelVersion, RegisteredModel
-    from agentnn.stores.mlflow_models import ModelCheck
+    from agentnn.stores.mlflow.models import ModelCheck
 
 
 class RegistryQuestions(StoreAccess):
@@ -92,7 +92,7 @@ class RegistryQuestions(StoreAccess):
     def check_model(self, uri: str, *, trust: bool = False) -> ModelCheck:
         """Prove that a model loads: flavors, signature, size, and its prediction for its own input example."""
         from agentnn.registry.files import fetched
-        from agentnn.stores.mlflow_models import check_model
+        from agentnn.stores.mlflow.models import check_model
 
         with fetched(self._model_source(uri), self.settings) as folder:
             return check_model(uri, folder, self.settings, trust=trust)

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agentnn.records import Artifact
-    from agentnn.stores.artifact_download import DownloadedFile
-    from agentnn.stores.artifact_files import RunFiles
+    from agentnn.stores.artifacts.download import DownloadedFile
+    from agentnn.stores.artifacts.files import RunFiles
 
 
 class RunFileAccess(StoreAccess):
     """The part of :class:`~agentnn.sdk.nn_models.ModelManager` that reads the files of runs.
 
     Paths from a store are data: none leads out of the run's folder or to another host than the tracking server's, see
-    :mod:`agentnn.stores.artifact_places`. ``AGENTNN_ARTIFACT_ROOTS`` declares further places.
+    :mod:`agentnn.stores.artifacts.places`. ``AGENTNN_ARTIFACT_ROOTS`` declares further places.
     """
 
     def find_artifacts(
@@ -83,7 +83,7 @@ class RunFileAccess(StoreAccess):
             NotFoundError, StoreUnavailable: See :meth:`find_artifacts`.
             CorruptDataError: A file did not arrive whole; it was not written, those before it were.
         """
-        from agentnn.stores.artifact_download import download
+        from agentnn.stores.artifacts.download import download
 
         named = [patterns] if isinstance(patterns, str) else list(patterns)
         files = self._files_of(run, experiment)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agentnn.errors import ConflictError, NotAStoreError, NotFoundError, StoreUnavailable, UsageError
 from agentnn.settings import toml_folder
-from agentnn.stores.artifacts import local_folder
+from agentnn.stores.artifacts.folder import local_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def check_destination(settings: Settings) -> None:
         _check_projects(projects)
         return
     if uri.lower().startswith("sqlite"):
-        from agentnn.stores.sqlite_file import sqlite_path
+        from agentnn.stores.sql.sqlite_file import sqlite_path
 
         check_sqlite_path(sqlite_path(uri))
         return
@@ -71,7 +71,7 @@ def check_sqlite_path(path: Path) -> None:
             raise
         raise StoreUnavailable(f"{path} can't be written to: {error.strerror}", hint="check its permissions") from error
     if path.exists() and path.stat().st_size:
-        from agentnn.stores.sqlite_file import ReadOnlyDatabase
+        from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase
 
         with suppress(StoreUnavailable):  # somebody writes, or died while writing: the next writer undoes that
             ReadOnlyDatabase(path, required={}, lock_timeout_s=_LOCK_TIMEOUT_S).close()
@@ -101,8 +101,8 @@ def _local_experiment(settings: Settings, name: str) -> Experiment | None:
         return TomlStore(settings).find_experiment(name=name)
     if not settings.tracking_uri.lower().startswith("sqlite"):
         return None
-    from agentnn.stores.sql import SqlStore
-    from agentnn.stores.sqlite_file import SchemaMismatch
+    from agentnn.stores.sql.sqlite_file import SchemaMismatch
+    from agentnn.stores.sql.store import SqlStore
 
     try:
         store = SqlStore(settings.tracking_uri, workspace=settings.workspace, lock_timeout_s=_LOCK_TIMEOUT_S)
@@ -147,7 +147,7 @@ def is_there(settings: Settings) -> bool:
     """Whether there is a store already, as far as that can be seen from here: a server is taken to be there."""
     uri = settings.tracking_uri
     if uri.lower().startswith("sqlite"):
-        from agentnn.stores.sqlite_file import sqlite_path
+        from agentnn.stores.sql.sqlite_file import sqlite_path
 
         return sqlite_path(uri).exists()
     folder = toml_folder(uri) or (local_folder(uri) if "://" not in uri or uri.startswith("file:") else None)

@@ -73,7 +73,7 @@ def open_experiment_changes(settings: Settings, *, create: bool = False) -> Expe
         served = open_rest_experiment_changes(settings)
         if served is not None:
             return served
-    from agentnn.stores.mlflow_experiments import MlflowExperimentChanges
+    from agentnn.stores.mlflow.experiment_changes import MlflowExperimentChanges
 
     return MlflowExperimentChanges(settings, create=create)
 

@@ -37,7 +37,7 @@ def open_store(settings: Settings) -> TrackingStore:
     opened = door(settings) if door is not None else None
     if opened is not None:
         return opened
-    from agentnn.stores.mlflow_client import MlflowClientStore
+    from agentnn.stores.mlflow.client import MlflowClientStore
 
     return MlflowClientStore(_checked(settings.tracking_uri), settings)
 
@@ -53,7 +53,7 @@ def open_registry(settings: Settings) -> ModelRegistry:
     opened = door(settings) if door is not None else None
     if opened is not None:
         return opened
-    from agentnn.stores.mlflow_client import MlflowClientRegistry
+    from agentnn.stores.mlflow.client import MlflowClientRegistry
 
     return MlflowClientRegistry(_checked(settings.registry_uri), settings)
 
@@ -79,13 +79,13 @@ def _kind(settings: Settings) -> Kind:
 
 
 def _sqlite_store(settings: Settings) -> TrackingStore | None:
-    from agentnn.stores.sql import SqlStore
+    from agentnn.stores.sql.store import SqlStore
 
     return _unless_unknown(lambda: SqlStore(settings.tracking_uri, workspace=settings.workspace, settings=settings))
 
 
 def _sqlite_registry(settings: Settings) -> ModelRegistry | None:
-    from agentnn.stores.sql_registry import SqlRegistry
+    from agentnn.stores.sql.registry import SqlRegistry
 
     return _unless_unknown(lambda: SqlRegistry(settings.registry_uri, workspace=settings.workspace))
 
@@ -158,7 +158,7 @@ _REGISTRIES: dict[Kind, Callable[[Settings], ModelRegistry | None]] = {
 
 def _unless_unknown(opening: Callable[[], Opened]) -> Opened | None:
     """What opens tables of MLflow's; ``None``, and a note, where their columns are not as they are known here."""
-    from agentnn.stores.sqlite_file import SchemaMismatch
+    from agentnn.stores.sql.sqlite_file import SchemaMismatch
 
     try:
         return opening()
@@ -183,7 +183,7 @@ def _checked(uri: str) -> str:
             return uri
         return _checked_folder(uri, Path(uri))
     if uri.startswith("file:"):
-        from agentnn.stores.artifact_places import local_folder
+        from agentnn.stores.artifacts.places import local_folder
 
         return _checked_folder(uri, local_folder(uri) or Path(uri))
     dialect = scheme.lower().partition("+")[0]

@@ -101,6 +101,6 @@ def open_registry_changes(settings: Settings) -> RegistryChanges:
         served = open_rest_registry_changes(settings)
         if served is not None:
             return served
-    from agentnn.stores.mlflow_registry import MlflowRegistryChanges
+    from agentnn.stores.mlflow.registry_changes import MlflowRegistryChanges
 
     return MlflowRegistryChanges(settings)

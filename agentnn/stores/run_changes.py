@@ -66,8 +66,8 @@ def open_run_changes(settings: Settings) -> RunChanges:
 
         return TomlRunChanges(settings)
     if settings.tracking_uri.lower().startswith(("sqlite://", "sqlite+pysqlite://")):
-        from agentnn.stores.sql_lifecycle import SqlRunChanges
-        from agentnn.stores.sqlite_file import SchemaMismatch
+        from agentnn.stores.sql.run_changes import SqlRunChanges
+        from agentnn.stores.sql.sqlite_file import SchemaMismatch
 
         try:
             return SqlRunChanges(settings)
@@ -87,7 +87,7 @@ def open_run_changes(settings: Settings) -> RunChanges:
         served = open_rest_run_changes(settings)
         if served is not None:
             return served
-    from agentnn.stores.mlflow_runs import MlflowRunChanges
+    from agentnn.stores.mlflow.run_changes import MlflowRunChanges
 
     return MlflowRunChanges(settings)
 

@@ -193,9 +193,9 @@ def open_writer(settings: Settings) -> RunWriter:
         return TomlWriter(settings)
     if settings.tracking_uri.lower().startswith(("sqlite://", "sqlite+pysqlite://")):
         from agentnn.stores.destination import check_sqlite_path
-        from agentnn.stores.mlflow_schema import ensure_schema
-        from agentnn.stores.sql_writer import SqlWriter
-        from agentnn.stores.sqlite_file import SchemaMismatch, sqlite_path
+        from agentnn.stores.mlflow.schema import ensure_schema
+        from agentnn.stores.sql.sqlite_file import SchemaMismatch, sqlite_path
+        from agentnn.stores.sql.writer import SqlWriter
 
         check_sqlite_path(sqlite_path(settings.tracking_uri))
         ensure_schema(settings)
@@ -210,7 +210,7 @@ def open_writer(settings: Settings) -> RunWriter:
         from agentnn.stores.mlruns.writer import MlrunsWriter
 
         return MlrunsWriter(settings)
-    from agentnn.stores.mlflow_writer import MlflowWriter
+    from agentnn.stores.mlflow.writer import MlflowWriter
 
     return MlflowWriter(settings)
 
@@ -236,7 +236,7 @@ def open_importer(settings: Settings) -> RunImporter:
 
         if (importer := open_rest_importer(settings)) is not None:
             return importer
-    from agentnn.stores.mlflow_import import MlflowImporter
+    from agentnn.stores.mlflow.importer import MlflowImporter
 
     return MlflowImporter(settings)
 
@@ -259,6 +259,6 @@ def _dataset_inputs(settings: Settings, run_id: str) -> list[dict[str, Any]]:
         if (transport := open_transport(settings.tracking_uri, settings)) is not None:
             with closing(transport):
                 return kept_by_server(transport, run_id)
-    from agentnn.stores.mlflow_import import dataset_inputs as known_to_mlflow
+    from agentnn.stores.mlflow.importer import dataset_inputs as known_to_mlflow
 
     return known_to_mlflow(settings, run_id)

@@ -195,7 +195,7 @@ def _inside(path: str, *names: str) -> str:
     Raises:
         UnsafeError: It leaves the run's folder.
     """
-    from agentnn.stores.artifacts import relative_path
+    from agentnn.stores.artifacts.folder import relative_path
 
     if "\0" in path or "\\" in path:
         raise UnsafeError(f"{path!r} is no path in a run", hint="write folders with /")

@@ -27,7 +27,7 @@ class KeptNetwork(Protocol):
 
     Attributes:
         LOADER: The module whose ``_load_pyfunc(path)`` reads the files and gives an object with ``predict``; it has to
-            be among those that :mod:`agentnn.stores.mlflow_models` knows.
+            be among those that :mod:`agentnn.stores.mlflow.models` knows.
     """
 
     LOADER: str

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Literal, cast
 
 from agentnn.errors import CorruptDataError, UnsafeError, UsageError
-from agentnn.stores.artifacts import CHUNK, safe_path
+from agentnn.stores.artifacts.folder import CHUNK, safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnavailable
 from agentnn.query.runs import RunQuery
-from agentnn.stores.artifacts import safe_path
+from agentnn.stores.artifacts.folder import safe_path
 from agentnn.stores.run_writer import dataset_inputs
 from agentnn.transfer import archives
 from agentnn.transfer.identity import (

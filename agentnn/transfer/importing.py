@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agentnn.errors import AgentNNWarning, ConflictError, NotFoundError
 from agentnn.records import PARENT_TAG
-from agentnn.stores.mlflow_artifacts import check_names
+from agentnn.stores.mlflow.artifacts import check_names
 from agentnn.stores.run_writer import FIRST_ID_TAG, UNFINISHED_TAG, open_importer
 from agentnn.transfer.identity import ENCODED, KEYS, STORE_TAG, USER_TAG, imported_tags, store_words
 from agentnn.transfer.stored_keys import StoredKeys

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentnn.errors import CorruptDataError, UnsafeError
 from agentnn.records import Metric
-from agentnn.stores.artifacts import safe_path
+from agentnn.stores.artifacts.folder import safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

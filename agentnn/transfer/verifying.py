@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from agentnn.errors import CorruptDataError, NotFoundError, UnsafeError, UsageError
-from agentnn.stores.artifacts import CHUNK
+from agentnn.stores.artifacts.folder import CHUNK
 from agentnn.transfer import archives
 from agentnn.transfer.layout import ARTIFACTS, MANIFEST, METRICS, RUN, Manifest, RunRecord, read_metric, run_folder
 

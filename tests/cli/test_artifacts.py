@@ -17,7 +17,7 @@ from agentnn import ModelManager
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, UsageError
 from agentnn.records import Artifact
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_artifacts import CloudFolder
+from agentnn.stores.mlflow.artifacts import CloudFolder
 
 if TYPE_CHECKING:
     from real_stores import MlflowServer

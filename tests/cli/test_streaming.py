@@ -19,7 +19,7 @@ from cli.support import EXECUTABLE, NEW_YEAR, agentnn, environment
 from agentnn.cli.kept_runs import KeptRuns
 from agentnn.query.runs import RunQuery
 from agentnn.records import Run
-from agentnn.stores.sql import SqlStore
+from agentnn.stores.sql.store import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ print(lines, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 ENDLESS = """
 import sys
 from pathlib import Path
-from agentnn.stores.sqlite_file import ReadOnlyDatabase
+from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase
 
 database = ReadOnlyDatabase(Path(sys.argv[1]), lock_timeout_s=600)
 print("open", flush=True)

@@ -13,7 +13,7 @@ from mlflow.entities import Metric, ViewType
 
 from agentnn import ModelManager
 from agentnn.errors import StoreUnavailable
-from agentnn.stores.mlflow_import import MlflowImporter
+from agentnn.stores.mlflow.importer import MlflowImporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from agentnn import ModelManager
 from agentnn.errors import CorruptDataError, NotFoundError, StoreUnavailable, UnsafeError
 from agentnn.settings import Settings
-from agentnn.stores.artifact_places import check_model_place, check_place
+from agentnn.stores.artifacts.places import check_model_place, check_place
 from agentnn.transfer import archives
 
 if TYPE_CHECKING:

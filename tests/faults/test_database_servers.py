@@ -22,7 +22,7 @@ from agentnn.query.filters import parse_filter
 from agentnn.query.runs import RunQuery
 from agentnn.query.selection import BestQuery
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_client import MlflowClientStore
+from agentnn.stores.mlflow.client import MlflowClientStore
 from agentnn.stores.opening import open_registry, open_store
 from agentnn.stores.sql_server import database as limits
 from agentnn.stores.sql_server import mysql, postgres
@@ -175,7 +175,7 @@ def test_a_session_that_was_ended_is_made_anew(mirror: Mirror) -> None:
 
 
 def test_the_pages_of_one_answer_are_of_one_moment(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentnn.stores.sql._CHUNK", 2)
+    monkeypatch.setattr("agentnn.stores.sql.store._CHUNK", 2)
     found = mirror.store.search_runs(RunQuery())
     first = next(found)
     change(mirror, "UPDATE runs SET name = 'changed'")

@@ -34,7 +34,7 @@ with start_run(sys.argv[1], strict=True) as run:
 WRITE = """
 import sys
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.mlflow.writer import MlflowWriter
 
 import mlflow.store.tracking.sqlalchemy_store
 sys.stdin.readline()
@@ -48,7 +48,7 @@ print(experiment_id)
 WRITE_TOGETHER = """
 import os, sys, traceback
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.mlflow.writer import MlflowWriter
 
 import mlflow.store.tracking.sqlalchemy_store
 

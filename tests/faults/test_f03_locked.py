@@ -13,7 +13,7 @@ import pytest
 from cli.support import ADA, EXECUTABLE, READS, agentnn, environment, error_and_hint
 
 from agentnn import ModelManager
-from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S
+from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from faults.trainers import (
     watch_until,
 )
 
-from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S
+from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S
 from agentnn.tracking.sending.sender_control import sender_status
 
 if TYPE_CHECKING:

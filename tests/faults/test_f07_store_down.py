@@ -26,7 +26,7 @@ from agentnn import start_run
 from agentnn.errors import StoreUnavailable
 from agentnn.records import Metric
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.mlflow.writer import MlflowWriter
 from agentnn.stores.run_writer import open_writer
 from agentnn.tracking.sending.sender_control import sender_status
 

@@ -293,7 +293,7 @@ class TestWhoAsks:
     def test_what_only_mlflow_can_is_left_to_it(
         self, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from agentnn.stores.mlflow_client import MlflowClientStore
+        from agentnn.stores.mlflow.client import MlflowClientStore
 
         monkeypatch.setenv(variable, value)
         uri = "http://mlflow.example:5000"

@@ -14,7 +14,7 @@ from agentnn import start_run
 from agentnn.errors import StoreUnavailable
 from agentnn.records import Metric
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.mlflow.writer import MlflowWriter
 from agentnn.stores.run_writer import UUID_TAG, open_writer
 from agentnn.tracking.sending.delivered import Cursor
 

@@ -31,8 +31,8 @@ def as_nobody(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     code = (
         "import csv, difflib, encodings.idna, io, json, os, pkgutil, sqlite3, sys, traceback, importlib\n"
         "import dotenv, rich.table, agentnn.cli\n"
-        "for one in ('agentnn.cli.app', 'agentnn.cli.tables', 'agentnn.cli.pictures', 'agentnn.stores.sql',\n"
-        "            'agentnn.stores.sql_registry', 'agentnn.stores.opening', 'agentnn.query.filters'):\n"
+        "for one in ('agentnn.cli.app', 'agentnn.cli.tables', 'agentnn.cli.pictures', 'agentnn.stores.sql.store',\n"
+        "            'agentnn.stores.sql.registry', 'agentnn.stores.opening', 'agentnn.query.filters'):\n"
         "    importlib.import_module(one)\n"
         "agentnn.cli.app.commands_for()\n"
         "if os.getuid() == 0:\n"
@@ -115,7 +115,8 @@ def test_a_directory_above_that_may_not_be_entered_does_not_hinder_the_search_fo
     inner.mkdir(parents=True)
     # The command starts inside, as a service does; the folder above is then closed to it.
     code = (
-        "import os, sys, json, difflib, sqlite3, agentnn.cli.app, agentnn.stores.sql, agentnn.stores.opening, dotenv\n"
+        "import os, sys, json, difflib, sqlite3, dotenv\n"
+        "import agentnn.cli.app, agentnn.stores.sql.store, agentnn.stores.opening\n"
         "agentnn.cli.app.commands_for()\n"
         f"os.chmod({str(inner.parent)!r}, 0o600)\n"
         f"os.setgroups([]); os.setgid({UNPRIVILEGED}); os.setuid({UNPRIVILEGED})\n"

@@ -16,7 +16,7 @@ from cli.support import fingerprint
 from agentnn import start_run
 from agentnn.errors import AgentNNError
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.mlflow.writer import MlflowWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def code_of_start(uri):
         return error.exit_code, str(error), time.monotonic() - began
 
 assert code_of_start("sqlite:///missing/mlflow.db")[0] == 4
-import agentnn.stores.sqlite_file, agentnn.stores.sql, tempfile
+import agentnn.stores.sql.sqlite_file, agentnn.stores.sql.store, tempfile
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid({UNPRIVILEGED})

@@ -32,8 +32,8 @@ import mlflow.store.model_registry.sqlalchemy_store, mlflow.store.tracking.sqlal
 from mlflow import MlflowClient
 from agentnn import ModelManager
 from agentnn.errors import AgentNNError
-from agentnn.stores.mlflow_client import _known_revisions
-from agentnn.stores.mlflow_registry import MlflowRegistryChanges
+from agentnn.stores.mlflow.client import _known_revisions
+from agentnn.stores.mlflow.registry_changes import MlflowRegistryChanges
 from agentnn.stores.rest.registry_changes import RestRegistryChanges
 
 _known_revisions()  # loads what each fork would load again

@@ -147,7 +147,7 @@ import sys, time
 from pathlib import Path
 from agentnn.sdk.project_frame import load_frame
 from agentnn.stores.toml.index.index import Index
-from agentnn.stores.sqlite_file import ReadOnlyDatabase
+from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase
 base, end = Path(sys.argv[1]), time.monotonic() + float(sys.argv[2])
 rounds = 0
 while time.monotonic() < end or rounds < 3:

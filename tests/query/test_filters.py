@@ -15,7 +15,7 @@ from agentnn.query.expressions import And, Comparison, Expression, Field, Not, O
 from agentnn.query.filters import parse_field, parse_filter, parse_order
 from agentnn.query.runs import RunQuery
 from agentnn.records import PARENT_TAG
-from agentnn.stores.sql import SqlStore
+from agentnn.stores.sql.store import SqlStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from agentnn import ModelManager
 from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable, UsageError
 from agentnn.settings import Settings
 from agentnn.stores.run_changes import open_run_changes
-from agentnn.stores.sql_lifecycle import SqlRunChanges
+from agentnn.stores.sql.run_changes import SqlRunChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -49,13 +49,13 @@ from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, BestQuery, Excluded, aggregate_history
 from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Metric, ModelVersion, Run
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_client import MlflowClientRegistry, MlflowClientStore
+from agentnn.stores.mlflow.client import MlflowClientRegistry, MlflowClientStore
 from agentnn.stores.mlruns.store import MlrunsStore
 from agentnn.stores.opening import open_registry, open_store
 from agentnn.stores.rest.registry import RestRegistry
 from agentnn.stores.rest.store import RestStore
-from agentnn.stores.sql import SqlStore
-from agentnn.stores.sql_registry import SqlRegistry
+from agentnn.stores.sql.registry import SqlRegistry
+from agentnn.stores.sql.store import SqlStore
 from agentnn.stores.toml.asking.store import TomlStore
 
 if TYPE_CHECKING:
@@ -491,7 +491,7 @@ class TestHistory:
         runs = list(store.search_runs(RunQuery(view="all")))
         whole = list(map(str, store.metric_histories(runs)))
         for most in (1, 3):
-            monkeypatch.setattr("agentnn.stores.sql_histories._MOST_ROWS", most)
+            monkeypatch.setattr("agentnn.stores.sql.histories._MOST_ROWS", most)
             assert list(map(str, store.metric_histories(runs))) == whole
 
 

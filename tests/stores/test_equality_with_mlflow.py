@@ -39,7 +39,7 @@ from agentnn.query.filters import parse_filter, parse_order
 from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import BestQuery
 from agentnn.records import PARENT_TAG, Experiment, Run
-from agentnn.stores.sql import MlflowTables, SqlStore
+from agentnn.stores.sql.store import MlflowTables, SqlStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -29,7 +29,7 @@ from agentnn.query.spelling import conjuncts, spelled
 from agentnn.sdk.nn_models import ModelManager
 from agentnn.stores.explained.between import Seen
 from agentnn.stores.explained.plans import CHECKED, OWN_FUNCTION, RESOLVED
-from agentnn.stores.mlflow_client import MlflowClientStore
+from agentnn.stores.mlflow.client import MlflowClientStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

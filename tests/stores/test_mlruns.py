@@ -36,7 +36,7 @@ from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, BestQuery, aggregate_history
 from agentnn.records import PARENT_TAG, Metric
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_client import MlflowClientRegistry, MlflowClientStore
+from agentnn.stores.mlflow.client import MlflowClientRegistry, MlflowClientStore
 from agentnn.stores.mlruns.metric_values import aggregated_value, latest_value, points_in
 from agentnn.stores.mlruns.registry import MlrunsRegistry
 from agentnn.stores.mlruns.store import MlrunsStore

@@ -26,9 +26,9 @@ from stores.writer_requests import NOON, REQUESTS, Player
 from agentnn.errors import AgentNNError, ConflictError, CorruptDataError, NotFoundError, StoreUnavailable, UsageError
 from agentnn.records import RUN_NAME_TAG, Metric, Run
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_experiments import MlflowExperimentChanges
-from agentnn.stores.mlflow_runs import MlflowRunChanges
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.mlflow.experiment_changes import MlflowExperimentChanges
+from agentnn.stores.mlflow.run_changes import MlflowRunChanges
+from agentnn.stores.mlflow.writer import MlflowWriter
 from agentnn.stores.mlruns.experiment_changes import MlrunsExperimentChanges
 from agentnn.stores.mlruns.meta import as_yaml, parse, run_meta
 from agentnn.stores.mlruns.run_changes import MlrunsRunChanges

@@ -31,10 +31,10 @@ from agentnn.records import Run
 from agentnn.settings import Settings
 from agentnn.stores.experiment_changes import open_experiment_changes
 from agentnn.stores.many_runs import AT_ONCE
-from agentnn.stores.mlflow_experiments import MlflowExperimentChanges
-from agentnn.stores.mlflow_models import model_location
-from agentnn.stores.mlflow_registry import MlflowRegistryChanges
-from agentnn.stores.mlflow_runs import MlflowRunChanges
+from agentnn.stores.mlflow.experiment_changes import MlflowExperimentChanges
+from agentnn.stores.mlflow.models import model_location
+from agentnn.stores.mlflow.registry_changes import MlflowRegistryChanges
+from agentnn.stores.mlflow.run_changes import MlflowRunChanges
 from agentnn.stores.opening import open_registry, open_store
 from agentnn.stores.registry_changes import open_registry_changes
 from agentnn.stores.rest.experiment_changes import RestExperimentChanges

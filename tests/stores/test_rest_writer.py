@@ -32,8 +32,8 @@ from agentnn.errors import (
 )
 from agentnn.records import Metric
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_import import MlflowImporter
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.mlflow.importer import MlflowImporter
+from agentnn.stores.mlflow.writer import MlflowWriter
 from agentnn.stores.rest import histories
 from agentnn.stores.rest.importer import RestImporter
 from agentnn.stores.rest.writer import RestWriter

@@ -21,8 +21,8 @@ from agentnn.query.selection import BestQuery, Excluded
 from agentnn.records import PARENT_TAG, DatasetInput
 from agentnn.sdk.nn_models import ModelManager
 from agentnn.stores.opening import open_store
-from agentnn.stores.sql import SqlStore
-from agentnn.stores.sql_registry import SqlRegistry
+from agentnn.stores.sql.registry import SqlRegistry
+from agentnn.stores.sql.store import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

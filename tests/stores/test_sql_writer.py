@@ -18,10 +18,10 @@ from stores.writer_requests import NOON, REQUESTS, Player
 from agentnn.errors import ConflictError, NotFoundError, UsageError
 from agentnn.records import Metric
 from agentnn.settings import Settings
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.mlflow.writer import MlflowWriter
 from agentnn.stores.run_writer import open_writer
-from agentnn.stores.sql_writer import SqlWriter
-from agentnn.stores.sqlite_file import SchemaMismatch, StoreLocked
+from agentnn.stores.sql.sqlite_file import SchemaMismatch, StoreLocked
+from agentnn.stores.sql.writer import SqlWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

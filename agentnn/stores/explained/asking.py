@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import Best, BestQuery
     from agentnn.records import Artifact, Experiment, Metric, ModelVersion, RegisteredModel, Run
-    from agentnn.stores.artifact_files import RunFiles
+    from agentnn.stores.artifacts.files import RunFiles
     from agentnn.stores.base import History
 
 Kept = TypeVar("Kept")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agentnn.stores.history_cache import HistoryCache
     from agentnn.stores.mlruns.scanning import FolderScan
     from agentnn.stores.rest.transport import Transport
-    from agentnn.stores.sql_dialect import Database
+    from agentnn.stores.sql.dialect import Database
     from agentnn.stores.toml.index.index import Index
 
     Source = TypeVar("Source")

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from agentnn.query.explanation import Taking
-    from agentnn.stores.sql_dialect import Dialect
+    from agentnn.stores.sql.dialect import Dialect
 
 _SLOW_S = 0.01
 """A statement that took so long is worth a look at how it was done."""
 
 
 class SeenDatabase(Seen):
-    """A database; see :class:`~agentnn.stores.sql_dialect.Database`."""
+    """A database; see :class:`~agentnn.stores.sql.dialect.Database`."""
 
     @property
     def dialect(self) -> Dialect:

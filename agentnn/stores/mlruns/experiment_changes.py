@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, UsageError
-from agentnn.stores.artifacts import local_folder
+from agentnn.stores.artifacts.folder import local_folder
 from agentnn.stores.experiment_changes import check_location
 from agentnn.stores.mlruns.experiment_folder import holder_of, make_experiment, read_experiment
 from agentnn.stores.mlruns.folder_lock import held

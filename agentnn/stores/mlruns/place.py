@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse, urlunparse, urlunsplit
 
-from agentnn.stores.artifacts import local_folder
+from agentnn.stores.artifacts.folder import local_folder
 
 if TYPE_CHECKING:
     from agentnn.settings import Settings

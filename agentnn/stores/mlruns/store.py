@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import CorruptDataError, StoreUnavailable, UsageError
 from agentnn.query.evaluation import sorted_runs
 from agentnn.settings import holds_runs
-from agentnn.stores.artifact_files import RunFiles, RunSources, Source
+from agentnn.stores.artifacts.files import RunFiles, RunSources, Source
 from agentnn.stores.base import History
 from agentnn.stores.mlruns.best import Looks, best_of
 from agentnn.stores.mlruns.index import RunIndex

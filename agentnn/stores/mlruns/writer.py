@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, ConflictError, CorruptDataError, NotFoundError, StoreUnavailable, UsageError
 from agentnn.records import RUN_NAME_TAG
-from agentnn.stores.artifacts import local_folder
+from agentnn.stores.artifacts.folder import local_folder
 from agentnn.stores.destination import check_opt_in
 from agentnn.stores.mlruns.experiment_folder import ensure_experiment, make_store, read_experiment
 from agentnn.stores.mlruns.folder_lock import held
@@ -204,7 +204,7 @@ class MlrunsWriter:
         with on_disk(self.root):
             root = local_folder(RunFolder(self._folder(run_id)).meta.get("artifact_uri"))
         if root is None:
-            from agentnn.stores.mlflow_writer import MlflowWriter
+            from agentnn.stores.mlflow.writer import MlflowWriter
 
             MlflowWriter(self._settings).put_file(run_id, source, target)
             return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from agentnn.errors import UnsafeError
-from agentnn.stores.mlflow_artifacts import UPLOAD_TIMEOUT_S, ServerFolder
+from agentnn.stores.mlflow.artifacts import UPLOAD_TIMEOUT_S, ServerFolder
 from agentnn.stores.rest.address import parse_address
 from agentnn.stores.rest.opening import open_transport
 from agentnn.stores.rest.replies import SentAway
@@ -41,7 +41,7 @@ class RestFolder(ServerFolder):
     transport: Transport
 
     def write(self, inside: PurePosixPath, source: Path) -> None:
-        """See :class:`~agentnn.stores.mlflow_artifacts.ServerFolder`."""
+        """See :class:`~agentnn.stores.mlflow.artifacts.ServerFolder`."""
         self.transport.put(self._endpoint(inside), source, UPLOAD_TIMEOUT_S)
 
     def _get(self, endpoint: str, *, timeout_s: int = 0, **more: Any) -> Any:

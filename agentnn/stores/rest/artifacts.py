@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import NotFoundError
-from agentnn.stores.artifact_files import RunFiles, RunSources, Source
+from agentnn.stores.artifacts.files import RunFiles, RunSources, Source
 from agentnn.stores.rest.experiments import find_experiment, pages
 from agentnn.stores.rest.replies import NoSuchEndpoint
 from agentnn.stores.rest.run_records import odd_answer

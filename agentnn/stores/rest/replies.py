@@ -85,7 +85,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, where: str, se
 
 
 def _mlflows(status: int, said: Mapping[str, Any], where: str, secrets: Iterable[str]) -> AgentNNError:
-    from agentnn.stores.mlflow_calls import kind_of_refusal, reason_in  # errors are rare
+    from agentnn.stores.mlflow.calls import kind_of_refusal, reason_in  # errors are rare
 
     code = str(said["error_code"])
     text = str(said.get("message") or code)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agentnn.query.selection import Best, BestQuery
     from agentnn.records import Artifact, Experiment, Metric, Run
     from agentnn.settings import Settings
-    from agentnn.stores.artifact_files import RunFiles
+    from agentnn.stores.artifacts.files import RunFiles
     from agentnn.stores.base import History
     from agentnn.stores.explained.between import Between
     from agentnn.stores.measures import StoreMeasures

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentnn.errors import CorruptDataError, NotFoundError, StoreUnavailable
-from agentnn.stores.artifact_places import check_place
-from agentnn.stores.artifacts import local_folder
-from agentnn.stores.mlflow_artifacts import check_names, is_kept_by_server
+from agentnn.stores.artifacts.folder import local_folder
+from agentnn.stores.artifacts.places import check_place
+from agentnn.stores.mlflow.artifacts import check_names, is_kept_by_server
 from agentnn.stores.rest.artifact_folder import open_server_folder
 from agentnn.stores.rest.experiments import find_experiment
 from agentnn.stores.rest.run_records import run_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentnn.settings import Settings
-    from agentnn.stores.mlflow_artifacts import ServerFolder
+    from agentnn.stores.mlflow.artifacts import ServerFolder
     from agentnn.stores.rest.transport import Transport
 
 _IN_PARTS = "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"
@@ -39,7 +39,7 @@ class Uploads:
     """Puts files into runs.
 
     A server may be a forged one, and so may what it says of a run: a file goes nowhere that a file would not be read
-    from, by the rule of :mod:`agentnn.stores.artifact_places`.
+    from, by the rule of :mod:`agentnn.stores.artifacts.places`.
 
     Args:
         transport: Asks the server.
@@ -69,7 +69,7 @@ class Uploads:
         if place.folder is not None:
             send_whole(place.folder, source, target)
             return
-        from agentnn.stores.mlflow_writer import MlflowWriter  # a cloud store: its client is MLflow's matter
+        from agentnn.stores.mlflow.writer import MlflowWriter  # a cloud store: its client is MLflow's matter
 
         MlflowWriter(self._settings).put_file(run_id, source, target)
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, NotAStoreError, StoreUnavailable, UsageError
 from agentnn.settings import redact
-from agentnn.stores.sqlite_file import RUN_TABLES, SchemaMismatch
+from agentnn.stores.sql.sqlite_file import RUN_TABLES, SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from agentnn.stores.sql.sqlite_file import Tables
     from agentnn.stores.sql_server.address import Address
     from agentnn.stores.sql_server.dialects import ServerDialect
-    from agentnn.stores.sqlite_file import Tables
 
 CONNECT_TIMEOUT_S = 5
 """How long a server may take to let us in."""

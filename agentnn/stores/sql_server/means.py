@@ -10,13 +10,13 @@ import math
 from typing import TYPE_CHECKING
 
 from agentnn.query.selection import exact_mean
-from agentnn.stores.sql_best import FINITE, eligible
+from agentnn.stores.sql.best import FINITE, eligible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentnn.query.selection import BestQuery
-    from agentnn.stores.sql_dialect import Sql
+    from agentnn.stores.sql.dialect import Sql
     from agentnn.stores.sql_server.database import ServerDatabase
 
 _CHUNK = 500

@@ -6,8 +6,8 @@ from shlex import join
 from typing import TYPE_CHECKING
 
 from agentnn.stores.measures import StoreMeasures
-from agentnn.stores.sql_best import VALUES_INDEX
-from agentnn.stores.sql_measures import advise_index, advise_statistics, counts_of, schema_of
+from agentnn.stores.sql.best import VALUES_INDEX
+from agentnn.stores.sql.measures import advise_index, advise_statistics, counts_of, schema_of
 
 if TYPE_CHECKING:
     from agentnn.stores.sql_server.address import Address

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, UsageError
 from agentnn.extras import require
+from agentnn.stores.sql.sqlite_file import SchemaMismatch
 from agentnn.stores.sql_server.database import (
     CONNECT_TIMEOUT_S,
     LOCK_TIMEOUT_S,
@@ -17,7 +18,6 @@ from agentnn.stores.sql_server.database import (
     ServerDatabase,
 )
 from agentnn.stores.sql_server.dialects import MySqlDialect
-from agentnn.stores.sqlite_file import SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentnn.stores.sql_where import KEYED_TABLES
+from agentnn.stores.sql.where import KEYED_TABLES
 
 if TYPE_CHECKING:
     from agentnn.query.runs import FieldKind
-    from agentnn.stores.sql_dialect import Sql
+    from agentnn.stores.sql.dialect import Sql
     from agentnn.stores.sql_server.database import ServerDatabase
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agentnn.stores.sql_dialect import Sql
+    from agentnn.stores.sql.dialect import Sql
     from agentnn.stores.sql_server.database import ServerDatabase
 
 _WINDOW = 32

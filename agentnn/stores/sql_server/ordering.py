@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from agentnn.query.evaluation import sort_key
-from agentnn.stores.sql_where import KEYED_TABLES, attribute_column
+from agentnn.stores.sql.where import KEYED_TABLES, attribute_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentnn.query.runs import OrderBy
-    from agentnn.stores.sql_dialect import Sql
+    from agentnn.stores.sql.dialect import Sql
     from agentnn.stores.sql_server.database import ServerDatabase
 
 

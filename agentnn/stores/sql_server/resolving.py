@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from agentnn.query.evaluation import fulfils
 from agentnn.query.expressions import And, Comparison, Expression, Field, Not, Or
-from agentnn.stores.sql_dialect import Sql
-from agentnn.stores.sql_where import KEYED_TABLES, attribute_column
+from agentnn.stores.sql.dialect import Sql
+from agentnn.stores.sql.where import KEYED_TABLES, attribute_column
 
 if TYPE_CHECKING:
     from agentnn.stores.sql_server.database import ServerDatabase

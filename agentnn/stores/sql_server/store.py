@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentnn.settings import Settings
-from agentnn.stores.sql import MlflowTables
-from agentnn.stores.sql_registry import ModelTables
+from agentnn.stores.sql.registry import ModelTables
+from agentnn.stores.sql.sqlite_file import MODEL_TABLES, RUN_TABLES
+from agentnn.stores.sql.store import MlflowTables
+from agentnn.stores.sql.where import where
 from agentnn.stores.sql_server.address import parse_address
 from agentnn.stores.sql_server.means import best_by_mean
 from agentnn.stores.sql_server.newest import newest_ids
 from agentnn.stores.sql_server.ordering import ids_sorted_here, is_sorted_here
 from agentnn.stores.sql_server.resolving import resolved
-from agentnn.stores.sql_where import where
-from agentnn.stores.sqlite_file import MODEL_TABLES, RUN_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from agentnn.query.selection import BestQuery
     from agentnn.records import Run
     from agentnn.stores.measures import StoreMeasures
-    from agentnn.stores.sql_dialect import Sql
+    from agentnn.stores.sql.dialect import Sql
+    from agentnn.stores.sql.sqlite_file import Tables
     from agentnn.stores.sql_server.database import ServerDatabase
-    from agentnn.stores.sqlite_file import Tables
 
 _MOST_AT_ONCE = 1000
 """Runs that one statement reads; more of them are read from a snapshot."""

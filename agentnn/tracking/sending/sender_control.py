@@ -148,7 +148,7 @@ def _start(store: StoreFolder, settings: Settings) -> None:
 
 def _artifacts_beside(settings: Settings) -> Path | None:
     """Where MLflow makes the folder of artifacts of a database: beside a SQLite file, else where training runs."""
-    from agentnn.stores.sqlite_file import sqlite_path
+    from agentnn.stores.sql.sqlite_file import sqlite_path
 
     return sqlite_path(settings.tracking_uri).parent if settings.tracking_uri.startswith("sqlite") else None
 
@@ -167,8 +167,8 @@ def _absolute(uri: str) -> str:
     from urllib.parse import quote
 
     from agentnn.settings import toml_folder
-    from agentnn.stores.artifacts import local_folder
-    from agentnn.stores.sqlite_file import sqlite_path
+    from agentnn.stores.artifacts.folder import local_folder
+    from agentnn.stores.sql.sqlite_file import sqlite_path
 
     projects = toml_folder(uri)
     if projects is not None:

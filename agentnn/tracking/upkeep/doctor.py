@@ -11,9 +11,9 @@ from agentnn.errors import AgentNNError, StoreUnavailable, UsageError
 from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import find_run
 from agentnn.settings import redact, toml_folder
-from agentnn.stores.mlflow_client import check_before_writing
+from agentnn.stores.mlflow.client import check_before_writing
 from agentnn.stores.run_writer import open_writer
-from agentnn.stores.sqlite_file import schema_revision, sqlite_path
+from agentnn.stores.sql.sqlite_file import schema_revision, sqlite_path
 from agentnn.tracking.journal.state import StoreFolder
 from agentnn.tracking.sending.delivered import Cursor
 from agentnn.tracking.sending.sender_control import with_absolute_uris

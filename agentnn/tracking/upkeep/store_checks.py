@@ -12,9 +12,9 @@ from agentnn.errors import NotFoundError
 from agentnn.query.expressions import And, Comparison, Expression, Field, Not, Or
 from agentnn.query.runs import RunQuery
 from agentnn.records import PARENT_TAG
-from agentnn.stores.artifacts import local_folder
-from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.mlflow_client import make_client
+from agentnn.stores.artifacts.folder import local_folder
+from agentnn.stores.mlflow.calls import mlflow_call
+from agentnn.stores.mlflow.client import make_client
 from agentnn.tracking.sending.delivery import NOT_FINITE_TAG
 from agentnn.tracking.upkeep.dead_runs import is_ours
 from agentnn.tracking.upkeep.findings import Finding

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from agentnn.errors import CorruptDataError, MissingDependencyError, StoreUnavailable, UsageError
 from agentnn.extras import require
 from agentnn.settings import redact
-from agentnn.stores.artifact_places import local_folder
+from agentnn.stores.artifacts.places import local_folder
 from agentnn.tracking.journal.state import StoreFolder, make_private_folder, open_private
 
 if TYPE_CHECKING:

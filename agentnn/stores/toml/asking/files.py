@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from agentnn.errors import UnsafeError
-from agentnn.stores.artifact_files import RunFiles, RunSources, Source
-from agentnn.stores.artifact_places import ROOTS, local_folder
-from agentnn.stores.artifacts import LocalFolder, no_such_artifact
+from agentnn.stores.artifacts.files import RunFiles, RunSources, Source
+from agentnn.stores.artifacts.folder import LocalFolder, no_such_artifact
+from agentnn.stores.artifacts.places import ROOTS, local_folder
 from agentnn.stores.toml.layout import ORIGIN
 from agentnn.stores.toml.runs.artifact_names import artifact_names
 
@@ -62,7 +62,7 @@ class RunFolder:
         return self._files.is_there()
 
     def entries(self, inside: PurePosixPath) -> list[Artifact]:
-        """See :class:`~agentnn.stores.artifact_files.ArtifactFolder`."""
+        """See :class:`~agentnn.stores.artifacts.files.ArtifactFolder`."""
         if inside.parts:
             top = inside.parts[0]
             return [
@@ -75,7 +75,7 @@ class RunFolder:
         return sorted(found, key=lambda one: one.path)
 
     def read(self, inside: PurePosixPath, size: int | None = None) -> Iterator[bytes]:
-        """See :class:`~agentnn.stores.artifact_files.ArtifactFolder`."""
+        """See :class:`~agentnn.stores.artifacts.files.ArtifactFolder`."""
         return self._files.read(self._stored(inside), size)
 
     def _names(self) -> dict[str, str]:

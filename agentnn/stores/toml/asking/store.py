@@ -16,7 +16,7 @@ from agentnn.errors import CorruptDataError, NotAStoreError, UnreadableWarning, 
 from agentnn.query.runs import RunQuery
 from agentnn.settings import toml_folder
 from agentnn.stores.ids import is_experiment_id
-from agentnn.stores.sqlite_file import ReadOnlyDatabase, SchemaMismatch
+from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase, SchemaMismatch
 from agentnn.stores.toml.asking.tables import IndexTables, NoTables
 from agentnn.stores.toml.index.index import Index
 from agentnn.stores.toml.projects import no_such_store, read_projects
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agentnn.query.selection import Best, BestQuery
     from agentnn.records import Artifact, Experiment, Metric, Run
     from agentnn.settings import Settings
-    from agentnn.stores.artifact_files import RunFiles
+    from agentnn.stores.artifacts.files import RunFiles
     from agentnn.stores.base import History
     from agentnn.stores.explained.between import Between
     from agentnn.stores.measures import StoreMeasures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.query.selection import Best, Excluded
-from agentnn.stores.sql import SqlQuestions
+from agentnn.stores.sql.store import SqlQuestions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, NotFoundError, UnsafeError
 from agentnn.settings import toml_folder
-from agentnn.stores.artifacts import safe_path
+from agentnn.stores.artifacts.folder import safe_path
 from agentnn.stores.run_changes import deleted_run
 from agentnn.stores.run_writer import UUID_TAG
 from agentnn.stores.source_commit import with_commit

@@ -23,7 +23,7 @@ from urllib.parse import quote, unquote
 from agentnn.errors import AgentNNError, CorruptDataError, NotAStoreError, StoreUnavailable, UsageError
 from agentnn.query.expressions import to_number
 from agentnn.query.selection import exact_mean
-from agentnn.stores.sql_dialect import SQLITE
+from agentnn.stores.sql.dialect import SQLITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

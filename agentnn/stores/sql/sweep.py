@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from agentnn.query.expressions import And, Comparison, Field
 from agentnn.records import RUN_NAME_TAG
-from agentnn.stores.sql_dialect import Sql
-from agentnn.stores.sql_where import KEYED_TABLES, comparison_with, matching_rows, where
+from agentnn.stores.sql.dialect import Sql
+from agentnn.stores.sql.where import KEYED_TABLES, comparison_with, matching_rows, where
 
 if TYPE_CHECKING:
     from agentnn.query.expressions import Expression
-    from agentnn.stores.sql_dialect import Database
+    from agentnn.stores.sql.dialect import Database
 
 ROWS_A_RUN = 20
 """To read so many rows in one sweep costs as much as to look one up."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentnn.query.selection import Excluded
-from agentnn.stores.sql_best import FINITE, scan_hint
+from agentnn.stores.sql.best import FINITE, scan_hint
 
 if TYPE_CHECKING:
     from agentnn.query.selection import BestQuery
-    from agentnn.stores.sql_dialect import Database, Sql
+    from agentnn.stores.sql.dialect import Database, Sql
 
 _FEW = 3
 """The others are few where they are no more than one in so many."""

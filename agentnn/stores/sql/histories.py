@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.records import Metric
 from agentnn.stores.base import History
-from agentnn.stores.sql_dialect import TRUE, Sql
-from agentnn.stores.sql_where import all_of
+from agentnn.stores.sql.dialect import TRUE, Sql
+from agentnn.stores.sql.where import all_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from agentnn.records import Run
-    from agentnn.stores.sql_dialect import Database
+    from agentnn.stores.sql.dialect import Database
 
 _MOST_ROWS = 50_000
 """Values that one query is to give; a run that has more is asked for metric by metric."""

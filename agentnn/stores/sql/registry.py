@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentnn.records import PROMPT_TAG, ModelVersion, RegisteredModel
-from agentnn.stores.sql_dialect import TRUE
-from agentnn.stores.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, sqlite_path
+from agentnn.stores.sql.dialect import TRUE
+from agentnn.stores.sql.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentnn.stores.explained.between import Between
-    from agentnn.stores.sql_dialect import Database, Sql
+    from agentnn.stores.sql.dialect import Database, Sql
 
 _DELETED_STAGE = "Deleted_Internal"
 _CHUNK = 1000
@@ -219,7 +219,7 @@ class SqlRegistry(ModelTables):
 
     Raises:
         StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
-            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
+            :class:`~agentnn.stores.sql.sqlite_file.ReadOnlyDatabase`.
     """
 
     def __init__(self, uri: str, *, workspace: str = "default") -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agentnn.errors import CorruptDataError, NotFoundError, UnsafeError
 from agentnn.records import Artifact
-from agentnn.stores.artifact_places import local_folder as local_folder
+from agentnn.stores.artifacts.places import local_folder as local_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

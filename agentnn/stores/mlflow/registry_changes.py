@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnavailable
 from agentnn.records import RegisteredModel
 from agentnn.settings import toml_folder
-from agentnn.stores.artifacts import local_folder
-from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
-from agentnn.stores.mlflow_client import check_before_writing, find_logged_model, make_client
+from agentnn.stores.artifacts.folder import local_folder
+from agentnn.stores.mlflow.calls import TIMEOUT_S, mlflow_call
+from agentnn.stores.mlflow.client import check_before_writing, find_logged_model, make_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,14 +9,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentnn.errors import ConflictError, StoreUnavailable, UnsafeError
-from agentnn.stores.artifacts import safe_path
+from agentnn.stores.artifacts.folder import safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from agentnn.records import Artifact
-    from agentnn.stores.artifact_files import RunFiles
+    from agentnn.stores.artifacts.files import RunFiles
 
 _NAMED = 3
 

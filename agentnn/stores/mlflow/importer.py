@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, UsageError
-from agentnn.stores.artifact_places import check_place
-from agentnn.stores.mlflow_artifacts import ServerFolder, is_kept_by_server
-from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.mlflow_client import make_client
-from agentnn.stores.mlflow_writer import MlflowWriter
+from agentnn.stores.artifacts.places import check_place
+from agentnn.stores.mlflow.artifacts import ServerFolder, is_kept_by_server
+from agentnn.stores.mlflow.calls import mlflow_call
+from agentnn.stores.mlflow.client import make_client
+from agentnn.stores.mlflow.writer import MlflowWriter
 from agentnn.stores.run_writer import Limits, StoredRun
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class MlflowImporter(MlflowWriter):
 
         Raises:
             UnsafeError: The store says that the run's files are where none may be; see
-                :func:`~agentnn.stores.artifact_places.check_place`.
+                :func:`~agentnn.stores.artifacts.places.check_place`.
             StoreUnavailable, CorruptDataError: See :meth:`put_file`.
         """
         with self._call():

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from agentnn.records import RUN_NAME_TAG
 from agentnn.stores.many_runs import AT_ONCE, MOST_TAGS, changed, saying_how_far, says_deleted
-from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.mlflow_client import check_before_writing, make_client
+from agentnn.stores.mlflow.calls import mlflow_call
+from agentnn.stores.mlflow.client import check_before_writing, make_client
 from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from agentnn.query.selection import Best, Candidate
 from agentnn.records import RUN_NAME_TAG, Artifact, DatasetInput, Experiment, Metric, Run
 from agentnn.settings import Settings
 from agentnn.stores.ids import is_experiment_id
-from agentnn.stores.sql_best import best_candidates, tally
-from agentnn.stores.sql_dialect import TRUE, Database, Sql
-from agentnn.stores.sql_where import LARGEST, all_of, where
-from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, sqlite_path
+from agentnn.stores.sql.best import best_candidates, tally
+from agentnn.stores.sql.dialect import TRUE, Database, Sql
+from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, sqlite_path
+from agentnn.stores.sql.where import LARGEST, all_of, where
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agentnn.query.expressions import Expression
     from agentnn.query.runs import FieldKind, RunQuery, View
     from agentnn.query.selection import BestQuery
-    from agentnn.stores.artifact_files import RunFiles
+    from agentnn.stores.artifacts.files import RunFiles
     from agentnn.stores.base import History
     from agentnn.stores.explained.between import Between
     from agentnn.stores.measures import StoreMeasures
@@ -148,7 +148,7 @@ class SqlQuestions:
 
     def metric_histories(self, runs: Sequence[Run], keys: Collection[str] | None = None) -> Iterator[History]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        from agentnn.stores.sql_histories import metric_histories  # most commands ask for none
+        from agentnn.stores.sql.histories import metric_histories  # most commands ask for none
 
         scope = all_of([TRUE, *self._active_experiments("all")])
         return metric_histories(self._database, runs, keys, scope, metric_value)
@@ -166,7 +166,7 @@ class SqlQuestions:
     # -- how --------------------------------------------------------------------------------------------
 
     def _ids_in_chunks(self, query: RunQuery) -> Iterator[Sequence[str]]:
-        from agentnn.stores.sql_search import ids_in_chunks  # the best run is found without
+        from agentnn.stores.sql.search import ids_in_chunks  # the best run is found without
 
         return ids_in_chunks(self._database, query, self._scope(query))
 
@@ -318,7 +318,7 @@ class MlflowTables(SqlQuestions):
 
     def run_files(self, run: Run) -> RunFiles:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
-        from agentnn.stores.sql_files import run_files  # most commands ask for no file, and start sooner without
+        from agentnn.stores.sql.files import run_files  # most commands ask for no file, and start sooner without
 
         experiment = self._experiments.get(run.experiment_id)
         location = experiment.artifact_location if experiment is not None else None
@@ -349,7 +349,7 @@ class SqlStore(MlflowTables):
 
     Raises:
         StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
-            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
+            :class:`~agentnn.stores.sql.sqlite_file.ReadOnlyDatabase`.
         NotFoundError: There is no such workspace.
     """
 
@@ -368,7 +368,7 @@ class SqlStore(MlflowTables):
 
     def measure(self) -> StoreMeasures:
         """See :class:`~agentnn.stores.measures.MeasuresItself`."""
-        from agentnn.stores.sql_measures import measure_sqlite
+        from agentnn.stores.sql.measures import measure_sqlite
 
         return measure_sqlite(self._database)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.query.expressions import And, Comparison, Expression, Field, Not, Or
 from agentnn.records import RUN_NAME_TAG
-from agentnn.stores.sql_dialect import FALSE, SQLITE, TRUE, Dialect, Sql
+from agentnn.stores.sql.dialect import FALSE, SQLITE, TRUE, Dialect, Sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agentnn.errors import NotFoundError
-from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.mlflow_client import check_before_writing, make_client
-from agentnn.stores.mlflow_schema import ensure_schema
+from agentnn.stores.mlflow.calls import mlflow_call
+from agentnn.stores.mlflow.client import check_before_writing, make_client
+from agentnn.stores.mlflow.schema import ensure_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agentnn.errors import ConflictError, UsageError
 from agentnn.records import RUN_NAME_TAG
 from agentnn.stores.run_writer import LONGEST_PARAM, LONGEST_TAG
-from agentnn.stores.sql_where import LARGEST
+from agentnn.stores.sql.where import LARGEST
 
 if TYPE_CHECKING:
     import sqlite3

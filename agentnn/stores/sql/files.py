@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentnn.stores.artifact_files import RunFiles, RunSources, Source
+from agentnn.stores.artifacts.files import RunFiles, RunSources, Source
 
 if TYPE_CHECKING:
     from agentnn.records import Run
     from agentnn.settings import Settings
-    from agentnn.stores.sql_dialect import Database
+    from agentnn.stores.sql.dialect import Database
 
 
 def run_files(database: Database, run: Run, location: str | None, settings: Settings) -> RunFiles:

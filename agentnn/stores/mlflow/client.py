@@ -12,14 +12,14 @@ from agentnn.query.runs import RunQuery
 from agentnn.query.selection import Best, rank
 from agentnn.records import PARENT_TAG, Artifact, DatasetInput, Experiment, Metric, ModelVersion, RegisteredModel, Run
 from agentnn.stores.aggregates import Summarised, judged_values, summarised
-from agentnn.stores.artifact_files import RunFiles, RunSources, Source
+from agentnn.stores.artifacts.files import RunFiles, RunSources, Source
 from agentnn.stores.base import History
 from agentnn.stores.destination import check_sqlite_path
 from agentnn.stores.history_cache import HistoryCache, Trace, trace_of
 from agentnn.stores.ids import is_experiment_id
-from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.sql_where import LARGEST
-from agentnn.stores.sqlite_file import ReadOnlyDatabase, schema_revision, sqlite_path
+from agentnn.stores.mlflow.calls import mlflow_call
+from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase, schema_revision, sqlite_path
+from agentnn.stores.sql.where import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -16,15 +16,15 @@ from urllib.parse import quote, unquote, urlsplit
 
 from agentnn.errors import CorruptDataError, NotFoundError, StoreUnavailable, UnsafeError, UsageError
 from agentnn.records import Artifact
-from agentnn.stores.artifacts import CHUNK, checked_size, safe_path
-from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
+from agentnn.stores.artifacts.folder import CHUNK, checked_size, safe_path
+from agentnn.stores.mlflow.calls import TIMEOUT_S, mlflow_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from urllib.parse import SplitResult
 
     from agentnn.settings import Settings
-    from agentnn.stores.artifact_files import ArtifactFolder
+    from agentnn.stores.artifacts.files import ArtifactFolder
 
 DOWNLOAD_TIMEOUT_S = 60
 """How long a server may be silent before it sends a file, which it may fetch from a cloud store first."""
@@ -57,7 +57,7 @@ def check_names(paths: Iterable[str], settings: Settings) -> None:
 
 
 def open_folder(uri: str, settings: Settings) -> ArtifactFolder:
-    """A folder of artifacts at an address that :func:`~agentnn.stores.artifact_places.check_place` lets pass."""
+    """A folder of artifacts at an address that :func:`~agentnn.stores.artifacts.places.check_place` lets pass."""
     if is_kept_by_server(uri):
         from agentnn.stores.rest.artifact_folder import open_server_folder  # it builds on this module
 
@@ -90,11 +90,11 @@ class ServerFolder:
         return self._server
 
     def is_there(self) -> bool:
-        """See :class:`~agentnn.stores.artifact_files.ArtifactFolder`; the server lists nothing where nothing is."""
+        """See :class:`~agentnn.stores.artifacts.files.ArtifactFolder`; the server lists nothing where nothing is."""
         return True
 
     def entries(self, inside: PurePosixPath) -> list[Artifact]:
-        """See :class:`~agentnn.stores.artifact_files.ArtifactFolder`.
+        """See :class:`~agentnn.stores.artifacts.files.ArtifactFolder`.
 
         Raises:
             UnsafeError: The server names something that is not in the folder, or sends us elsewhere.
@@ -112,7 +112,7 @@ class ServerFolder:
         return sorted(found, key=lambda one: one.path)
 
     def read(self, inside: PurePosixPath, size: int | None = None) -> Iterator[bytes]:
-        """See :class:`~agentnn.stores.artifact_files.ArtifactFolder`.
+        """See :class:`~agentnn.stores.artifacts.files.ArtifactFolder`.
 
         Raises:
             NotFoundError: The server has no such file.
@@ -166,18 +166,18 @@ class CloudFolder:
             self._repository = get_artifact_repository(uri, tracking_uri=settings.tracking_uri)
 
     def is_there(self) -> bool:
-        """See :class:`~agentnn.stores.artifact_files.ArtifactFolder`; such a store lists nothing where nothing is."""
+        """See :class:`~agentnn.stores.artifacts.files.ArtifactFolder`; such a store lists nothing where nothing is."""
         return True
 
     def entries(self, inside: PurePosixPath) -> list[Artifact]:
-        """See :class:`~agentnn.stores.artifact_files.ArtifactFolder`."""
+        """See :class:`~agentnn.stores.artifacts.files.ArtifactFolder`."""
         with mlflow_call(self._settings):
             found = self._repository.list_artifacts(str(inside) if inside.parts else None)
         listed = [_checked(one.path, one.is_dir, one.file_size, inside) for one in found]
         return sorted(listed, key=lambda one: one.path)
 
     def read(self, inside: PurePosixPath, size: int | None = None) -> Iterator[bytes]:
-        """See :class:`~agentnn.stores.artifact_files.ArtifactFolder`; the file goes through the disk."""
+        """See :class:`~agentnn.stores.artifacts.files.ArtifactFolder`; the file goes through the disk."""
         return checked_size(self._downloaded(inside), size, str(inside))
 
     def _downloaded(self, inside: PurePosixPath) -> Iterator[bytes]:

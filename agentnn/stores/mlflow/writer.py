@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, CorruptDataError, NotFoundError, StoreUnavailable
 from agentnn.records import Metric
-from agentnn.stores.artifacts import local_folder
-from agentnn.stores.mlflow_artifacts import check_names
-from agentnn.stores.mlflow_calls import TIMEOUT_S, mlflow_call
-from agentnn.stores.mlflow_client import check_before_writing, make_client
-from agentnn.stores.mlflow_schema import ensure_schema
+from agentnn.stores.artifacts.folder import local_folder
+from agentnn.stores.mlflow.artifacts import check_names
+from agentnn.stores.mlflow.calls import TIMEOUT_S, mlflow_call
+from agentnn.stores.mlflow.client import check_before_writing, make_client
+from agentnn.stores.mlflow.schema import ensure_schema
 from agentnn.stores.run_writer import UUID_TAG
 from agentnn.stores.source_commit import with_commit
 from agentnn.stores.whole_files import digest_of, put_whole

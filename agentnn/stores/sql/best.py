@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.query.selection import Excluded
 from agentnn.records import PARENT_TAG
-from agentnn.stores.sql_dialect import FALSE, Sql
-from agentnn.stores.sql_sweep import is_swept, runs_by_sweep
-from agentnn.stores.sql_where import LARGEST, all_of
+from agentnn.stores.sql.dialect import FALSE, Sql
+from agentnn.stores.sql.sweep import is_swept, runs_by_sweep
+from agentnn.stores.sql.where import LARGEST, all_of
 
 if TYPE_CHECKING:
     from agentnn.query.selection import BestQuery
-    from agentnn.stores.sql_dialect import Database
+    from agentnn.stores.sql.dialect import Database
 
 FINITE = f"NOT m.is_nan AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
 """A condition on a row of metrics: its value is neither NaN nor an infinity."""
@@ -48,7 +48,7 @@ def best_candidates(database: Database, query: BestQuery, scope: Sql) -> list[tu
 def tally(database: Database, query: BestQuery, scope: Sql) -> tuple[int, Excluded]:
     """How many runs in scope could be best, and how many could not, and why."""
     if query.aggregate == "last" and query.scope.filter is None and database.dialect.has_rowid:
-        from agentnn.stores.sql_tally import tally_by_difference
+        from agentnn.stores.sql.tally import tally_by_difference
 
         counted = tally_by_difference(database, query, taking_part(query, scope))
         if counted is not None:

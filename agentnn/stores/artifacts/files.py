@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agentnn.errors import UnsafeError, UsageError
 from agentnn.records import Artifact
-from agentnn.stores.artifact_places import check_place, local_folder
-from agentnn.stores.artifacts import LocalFolder, no_such_artifact, relative_path, safe_path
+from agentnn.stores.artifacts.folder import LocalFolder, no_such_artifact, relative_path, safe_path
+from agentnn.stores.artifacts.places import check_place, local_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ class RunFiles:
 
     Args:
         sources: What the store says of them; nothing of it is believed that breaks the rule of
-            :mod:`agentnn.stores.artifact_places`.
+            :mod:`agentnn.stores.artifacts.places`.
         settings: Name the store.
     """
 
@@ -203,7 +203,7 @@ def _opened(uri: str, settings: Settings) -> ArtifactFolder:
     folder = local_folder(uri)
     if folder is not None:
         return LocalFolder(folder)
-    from agentnn.stores.mlflow_artifacts import open_folder  # what lies elsewhere is reached by MLflow's means
+    from agentnn.stores.mlflow.artifacts import open_folder  # what lies elsewhere is reached by MLflow's means
 
     return open_folder(uri, settings)
 

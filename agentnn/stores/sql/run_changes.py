@@ -14,9 +14,9 @@ from agentnn.errors import NotFoundError
 from agentnn.records import RUN_NAME_TAG
 from agentnn.stores.destination import check_sqlite_path
 from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment, deleted_run
-from agentnn.stores.sql_dialect import SQLITE
-from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, sqlite_path
-from agentnn.stores.sqlite_transaction import write_transaction
+from agentnn.stores.sql.dialect import SQLITE
+from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, sqlite_path
+from agentnn.stores.sql.sqlite_transaction import write_transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,7 +53,7 @@ class SqlRunChanges:
 
     Raises:
         StoreUnavailable, CorruptDataError, NotAStoreError, SchemaMismatch: see
-            :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
+            :class:`~agentnn.stores.sql.sqlite_file.ReadOnlyDatabase`.
     """
 
     def __init__(self, settings: Settings, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
@@ -141,7 +141,7 @@ class SqlRunChanges:
         return connection.execute(found, (_JUDGED_BY_A_RUN,)).fetchone() is not None
 
     def _through_mlflow(self, runs: Sequence[Run], mark: str | None) -> None:
-        from agentnn.stores.mlflow_runs import MlflowRunChanges
+        from agentnn.stores.mlflow.run_changes import MlflowRunChanges
 
         MlflowRunChanges(self._settings).delete(runs, mark)
 

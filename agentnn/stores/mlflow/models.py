@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, CorruptDataError, NotFoundError, UnsafeError, UsageError
-from agentnn.stores.artifact_places import check_model_place, local_folder
-from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.mlflow_client import find_logged_model, make_client
+from agentnn.stores.artifacts.places import check_model_place, local_folder
+from agentnn.stores.mlflow.calls import mlflow_call
+from agentnn.stores.mlflow.client import find_logged_model, make_client
 from agentnn.stores.rest.address import is_server
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def model_location(source: str, settings: Settings) -> str:
     """Where a source lies. MLflow would look it up in the store of its global state, not in ours.
 
     Raises:
-        UnsafeError: It breaks the rule of :mod:`agentnn.stores.artifact_places`. Without a server, a folder of this
+        UnsafeError: It breaks the rule of :mod:`agentnn.stores.artifacts.places`. Without a server, a folder of this
             machine may be anywhere: it is read only if it says of itself that it is a model.
     """
     location = _location(source, settings)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from agentnn.stores.mlflow_calls import mlflow_call
-from agentnn.stores.sqlite_file import sqlite_path
+from agentnn.stores.mlflow.calls import mlflow_call
+from agentnn.stores.sql.sqlite_file import sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

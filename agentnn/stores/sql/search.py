@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentnn.stores.run_ids import RunIds
-from agentnn.stores.sql_dialect import Sql
-from agentnn.stores.sql_sweep import rows_of, runs_among, runs_by_id, runs_by_sweep
-from agentnn.stores.sql_where import all_of, order_terms
+from agentnn.stores.sql.dialect import Sql
+from agentnn.stores.sql.run_ids import RunIds
+from agentnn.stores.sql.sweep import rows_of, runs_among, runs_by_id, runs_by_sweep
+from agentnn.stores.sql.where import all_of, order_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agentnn.query.runs import RunQuery
-    from agentnn.stores.sql_dialect import Database
+    from agentnn.stores.sql.dialect import Database
 
 CHUNK = 1000
 """Runs that are read at once."""
@@ -95,7 +95,7 @@ def _top_by_metric(database: Database, query: RunQuery, scope: Sql) -> list[str]
     [order] = query.order_by
     if order.field.kind != "metric":
         return None
-    from agentnn.stores.sql_best import top_of_metric_table
+    from agentnn.stores.sql.best import top_of_metric_table
 
     rows = Sql("m.key = ? AND NOT m.is_nan AND m.value IS NOT NULL", (order.field.key,))
     top = top_of_metric_table(database, rows, scope, query.limit, descending=not order.ascending)

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 from agentnn.errors import ConflictError, NotFoundError, UsageError
 from agentnn.records import RUN_NAME_TAG, Metric
-from agentnn.stores.artifacts import local_folder
+from agentnn.stores.artifacts.folder import local_folder
 from agentnn.stores.destination import check_sqlite_path
 from agentnn.stores.ids import is_experiment_id
 from agentnn.stores.run_changes import deleted_run
 from agentnn.stores.run_writer import UUID_TAG
 from agentnn.stores.source_commit import with_commit
-from agentnn.stores.sql import metric_value
-from agentnn.stores.sql_batch import Batch
-from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, SchemaMismatch, sqlite_path
-from agentnn.stores.sqlite_transaction import write_transaction
+from agentnn.stores.sql.batch import Batch
+from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, SchemaMismatch, sqlite_path
+from agentnn.stores.sql.sqlite_transaction import write_transaction
+from agentnn.stores.sql.store import metric_value
 from agentnn.stores.whole_files import put_whole
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class SqlWriter:
         lock_timeout_s: How long to wait for another writer.
 
     Raises:
-        StoreUnavailable, CorruptDataError, NotAStoreError: see :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase`.
+        StoreUnavailable, CorruptDataError, NotAStoreError: see
+            :class:`~agentnn.stores.sql.sqlite_file.ReadOnlyDatabase`.
         SchemaMismatch: Its tables have other columns, or another workspace than the default is meant.
     """
 
@@ -179,7 +180,7 @@ class SqlWriter:
             raise _no_such_run(run_id)
         root = local_folder(rows[0][0])
         if root is None:
-            from agentnn.stores.mlflow_writer import MlflowWriter
+            from agentnn.stores.mlflow.writer import MlflowWriter
 
             MlflowWriter(self._settings).put_file(run_id, source, target)
             return
@@ -195,8 +196,8 @@ class SqlWriter:
 
     def delete_run(self, run_id: str) -> None:
         """See :class:`~agentnn.stores.run_writer.RunWriter`."""
-        from agentnn.stores.sql import SqlStore
-        from agentnn.stores.sql_lifecycle import SqlRunChanges
+        from agentnn.stores.sql.run_changes import SqlRunChanges
+        from agentnn.stores.sql.store import SqlStore
 
         found = SqlStore(self._settings.tracking_uri).find_runs([run_id])
         if not found:

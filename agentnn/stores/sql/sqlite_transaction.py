@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from agentnn.errors import StoreUnavailable
-from agentnn.stores.sqlite_file import LOCK_TIMEOUT_S, sqlite_errors
+from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S, sqlite_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ def write_transaction(path: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> 
     """A transaction that holds the write lock from its beginning, and is undone when an error leaves the block.
 
     Args:
-        path: A database that :class:`~agentnn.stores.sqlite_file.ReadOnlyDatabase` has looked at.
+        path: A database that :class:`~agentnn.stores.sql.sqlite_file.ReadOnlyDatabase` has looked at.
         lock_timeout_s: How long to wait for another writer.
 
     Raises:

@@ -7,14 +7,14 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from agentnn.stores.measures import Advice, StoreMeasures
-from agentnn.stores.sql_best import VALUES_INDEX
+from agentnn.stores.sql.best import VALUES_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from agentnn.stores.sql_dialect import Database
-    from agentnn.stores.sqlite_file import ReadOnlyDatabase
+    from agentnn.stores.sql.dialect import Database
+    from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase
 
 _MANY_RUNS = 2_000
 """So many take MLflow most of a second to sort on a SQLite database without statistics; the time is quadratic."""

@@ -1,0 +1,1 @@
+"""The files of runs, wherever a store keeps them."""

@@ -1,0 +1,1 @@
+"""What is left to MLflow's own client, and all else here that knows MLflow."""

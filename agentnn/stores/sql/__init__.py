@@ -1,0 +1,1 @@
+"""How an MLflow database is read and written by SQL, and the SQLite files in which one mostly is."""
