@@ -41,6 +41,10 @@ READING = {
     "bench_stream.py": (["--runs", "10000", "--rounds", "1"], ["--runs", "10000", "100000"]),
     "bench_readers.py": (["--seconds", "5"], ["--seconds", "20"]),
     "bench_mlruns.py": (["--runs", "300", "--rounds", "1"], ["--runs", "5000", "--rounds", "3"]),
+    "bench_rest.py": (["--runs", "1000", "--rounds", "3"], ["--runs", "10000"]),
+    "bench_rest_connections.py": (["--runs", "1000", "--rounds", "3"], ["--runs", "10000"]),
+    "bench_rest_changes.py": (["--runs", "1000", "--rounds", "2", "--delete", "50"], ["--runs", "10000"]),
+    "bench_history_cache.py": (["--runs", "300", "--rounds", "1"], ["--runs", "10000"]),
     "bench_postgresql.py": (["--runs", "10000", "--all-up-to", "1000", "--rounds", "5"], ["--rounds", "15"]),
 }
 WRITING = {

@@ -22,9 +22,9 @@ from agentnn.settings import Settings
 from agentnn.stores.measures import Advice, StoreMeasures, measure
 from agentnn.stores.mlruns import measures as mlruns_measures
 from agentnn.stores.opening import open_store
+from agentnn.stores.sql import measures as sql_measures
 from agentnn.stores.sql.best import VALUES_INDEX
 from agentnn.stores.sql.store import SqlStore
-from agentnn.stores.sql.store import measures as sql_measures
 
 if TYPE_CHECKING:
     from collections.abc import Callable

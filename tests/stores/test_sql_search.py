@@ -14,11 +14,11 @@ from agentnn.query.evaluation import matches, sorted_runs
 from agentnn.query.filters import parse_filter, parse_order
 from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import BestQuery, rank
+from agentnn.stores.sql import search as sql_search
 from agentnn.stores.sql.dialect import TRUE, Dialect
 from agentnn.stores.sql.run_ids import RunIds
 from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase
 from agentnn.stores.sql.store import SqlStore
-from agentnn.stores.sql.store import search as sql_search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
