@@ -145,12 +145,25 @@ def _server_database(_server_template: Path) -> Path:
     """The database of the session's server."""
     path = _server_template.with_name("session.db")
     shutil.copyfile(_server_template, path)
+    _served.append((path, _server_template))
     return path
+
+
+_served: list[tuple[Path, Path]] = []
+"""The database of the session's server, once there is one, and what it held in the beginning."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server_emptied() -> Iterator[None]:
+    """What the tests of one module left in the session's server is none of the next one's business."""
+    yield
+    for database, template in _served:
+        make_equal(database, template)
 
 
 @pytest.fixture(scope="session")
 def mlflow_server(_server_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """A running MLflow server on SQLite, with whatever earlier tests left in it; don't kill it."""
+    """A running MLflow server on SQLite, with whatever earlier tests of the module left in it; don't kill it."""
     with MlflowServer(f"sqlite:///{_server_database}", tmp_path_factory.mktemp("server")) as server:
         yield server
 

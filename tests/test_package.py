@@ -252,10 +252,15 @@ def test_filters_selectors_and_tables_load_nothing_heavy(arguments: Sequence[str
 
 
 @pytest.fixture(scope="module")
-def server(mlflow_server: MlflowServer, _server_database: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def server(
+    mlflow_server: MlflowServer,
+    _server_database: Path,
+    _server_template: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
     """A server with the rows of a filled store, artifacts of its own among them."""
     copy = tmp_path_factory.mktemp("served") / "mlflow.db"
-    copy.write_bytes(_server_database.read_bytes())
+    copy.write_bytes(_server_template.read_bytes())
     fill(copy)
     make_equal(_server_database, copy)
     return mlflow_server.url

@@ -312,8 +312,8 @@ def test_a_read_only_file_is_left_alone(folder_mode: int, template_database: Pat
         folder.chmod(folder_mode)
         code = (
             "import difflib, hashlib, importlib, io, json, os, sys, tempfile\n"
-            "for one in ('cli.app', 'cli.lifecycle_views', 'stores.sql', 'stores.sql_registry', 'query.filters',\n"
-            "            'stores.sql_lifecycle', 'stores.destination', 'sdk.run_lifecycle'):\n"
+            "for one in ('cli.app', 'cli.lifecycle_views', 'stores.sql.store', 'stores.sql.registry',\n"
+            "            'query.filters', 'stores.sql.run_changes', 'stores.destination', 'sdk.run_lifecycle'):\n"
             "    importlib.import_module(f'agentnn.{one}')\n"
             "sys.modules['agentnn.cli.app'].commands_for()\n"
             "if os.getuid() == 0:\n"

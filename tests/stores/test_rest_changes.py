@@ -58,6 +58,9 @@ TABLES = (
 TIMES = ("creation_time", "last_update_time", "last_updated_time", "deleted_time", "last_updated_timestamp_ms")
 NETWORK = "network"
 PROMPT = "ask"
+LATE_TAG = "_mlflow_experiment_ids"
+"""MLflow's client sets it of a new prompt in a thread, some time."""
+
 UNHEARD = StoreUnavailable.__name__
 
 Change = tuple[str, str, tuple[Any, ...]]
@@ -186,6 +189,7 @@ def _rows(connection: sqlite3.Connection, table: str) -> list[Any]:
     found = [
         {key: row[key] if key not in TIMES else row[key] is not None for key in row.keys()}  # noqa: SIM118
         for row in connection.execute(f"SELECT * FROM {table}")
+        if "key" not in row.keys() or row["key"] != LATE_TAG  # noqa: SIM118
     ]
     return sorted(map(str, found))
 

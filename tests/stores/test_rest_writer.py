@@ -19,6 +19,7 @@ from faults.rough_server import Answer, RoughServer, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from real_stores import make_equal
 from stores.writer_requests import NOON, REQUESTS, Player
 
 from agentnn.errors import (
@@ -48,8 +49,11 @@ RUN_ID = "ab" * 16
 
 
 @pytest.fixture(scope="module")
-def writers(mlflow_server: MlflowServer) -> tuple[RestWriter, MlflowWriter]:
+def writers(
+    mlflow_server: MlflowServer, _server_database: Path, _server_template: Path
+) -> tuple[RestWriter, MlflowWriter]:
     """What writes to the same server, by our means and by MLflow's."""
+    make_equal(_server_database, _server_template)  # whose Default experiment keeps its files with the server
     said = Settings(mlflow_server.url)
     ours = open_writer(said)
     assert isinstance(ours, RestWriter)
