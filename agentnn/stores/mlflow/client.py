@@ -395,15 +395,19 @@ class MlflowClientRegistry:
             return None
 
     def _versions(self, model: Any) -> list[ModelVersion]:
-        quote = next((one for one in "'\"" if one not in model.name), None)
-        # A name with both kinds of quotes can't be written in MLflow's filter.
-        only = f"name={quote}{model.name}{quote}" if quote else None
         with mlflow_call(self._settings):
-            every = _pages(self._client.search_model_versions, filter_string=only)
-            found = [one for one in every if one.name == model.name]
+            found = search_versions(self._client, model.name)
         aliases = _aliases_by_version(model)
         versions = [_version(one, aliases.get(int(one.version), ())) for one in found]
         return sorted(versions, key=lambda one: -one.version)
+
+
+def search_versions(client: MlflowClient, name: str) -> list[Any]:
+    """The versions of a model, as MLflow's client finds them."""
+    quote = next((one for one in "'\"" if one not in name), None)
+    # A name with both kinds of quotes can't be written in MLflow's filter.
+    only = f"name={quote}{name}{quote}" if quote else None
+    return [one for one in _pages(client.search_model_versions, filter_string=only) if one.name == name]
 
 
 def _aliases_by_version(model: Any) -> dict[int, tuple[str, ...]]:

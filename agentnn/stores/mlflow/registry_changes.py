@@ -16,7 +16,7 @@ from agentnn.records import RegisteredModel
 from agentnn.settings import toml_folder
 from agentnn.stores.artifacts.folder import local_folder
 from agentnn.stores.mlflow.calls import TIMEOUT_S, mlflow_call
-from agentnn.stores.mlflow.client import check_before_writing, find_logged_model, make_client
+from agentnn.stores.mlflow.client import check_before_writing, find_logged_model, make_client, search_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,7 +150,7 @@ class MlflowRegistryChanges:
     def _delete_if_empty(self, name: str) -> None:
         with suppress(AgentNNError):
             with self._call(read=True):
-                versions = list(self._client.search_model_versions(f"name='{name}'"))
+                versions = search_versions(self._client, name)
             if not versions:
                 self.delete_model(name)
 
