@@ -9,6 +9,16 @@ if TYPE_CHECKING:
     from agentnn.stores.history_cache import CacheFacts
 
 
+SERVER, FOLDER = "MLflow server, over REST", "mlruns folder, read directly"
+TOML, CLIENT = "TOML files, through an index", "MLflow's client"
+"""What stores are read by, as ``run doctor`` and ``--explain`` call it."""
+
+
+def tables_of(product: str) -> str:
+    """What tables of a database are read by."""
+    return f"{product} tables, read directly"
+
+
 class Advice(NamedTuple):
     """What would make a store faster; nobody but the user does it.
 
@@ -70,4 +80,4 @@ class MeasuresItself(Protocol):
 
 def measure(store: TrackingStore) -> StoreMeasures:
     """What a store tells of itself."""
-    return store.measure() if isinstance(store, MeasuresItself) else StoreMeasures("MLflow's client")
+    return store.measure() if isinstance(store, MeasuresItself) else StoreMeasures(CLIENT)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agentnn.query.explanation import Plan
 from agentnn.stores.explained import plans
+from agentnn.stores.measures import CLIENT, FOLDER, SERVER, TOML, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +54,7 @@ class Between:
         from agentnn.stores.explained.database import SeenDatabase
 
         product = getattr(database, "product", "")
-        self.reader = self.reader or f"{product or 'SQLite'} tables, read directly"
+        self.reader = self.reader or tables_of(product or "SQLite")
         self._planner = partial(plans.of_database_server, database) if product else plans.of_sqlite
         self._software = str if product else _sqlite
         return SeenDatabase(database, self._explanation)
@@ -62,7 +63,7 @@ class Between:
         """What asks a server."""
         from agentnn.stores.explained.transport import SeenTransport
 
-        self.reader = "MLflow server, over REST"
+        self.reader = SERVER
         self._software = partial(_mlflow_behind, transport)
         self._planner = plans.of_server
         return cast("Transport", SeenTransport(transport, self._explanation))
@@ -71,7 +72,7 @@ class Between:
         """What looks through a folder of runs."""
         from agentnn.stores.explained.folder import SeenFolder
 
-        self.reader = "mlruns folder, read directly"
+        self.reader = FOLDER
         self._planner = plans.of_folder
         return cast("FolderScan", SeenFolder(scan, self._explanation))
 
@@ -79,7 +80,7 @@ class Between:
         """What keeps the tables of TOML files up to date, which :meth:`database` is given too."""
         from agentnn.stores.explained.index import SeenIndex
 
-        self.reader = "TOML files, through an index"
+        self.reader = TOML
         return cast("Index", SeenIndex(index, self._explanation))
 
     def cache(self, cache: HistoryCache) -> HistoryCache:
@@ -92,7 +93,7 @@ class Between:
         """MLflow's own client."""
         from agentnn.stores.explained.client import SeenClient
 
-        self.reader = "MLflow's client"
+        self.reader = CLIENT
         self._planner = plans.of_client
         return SeenClient(client, self._explanation)
 

@@ -6,7 +6,7 @@ import os
 from shlex import join
 from typing import TYPE_CHECKING
 
-from agentnn.stores.measures import Advice, StoreMeasures
+from agentnn.stores.measures import FOLDER, Advice, StoreMeasures
 from agentnn.stores.mlruns.layout import HIDDEN, RESERVED
 from agentnn.stores.mlruns.names import RUN_ID
 
@@ -25,7 +25,7 @@ def measure_folder(root: Path, scan: FolderScan) -> StoreMeasures:
     folders = (scan.folder_of(one.experiment_id) for one in experiments)
     runs = sum(_is_run(name) for folder in folders if folder is not None for name in _names_in(folder))
     return StoreMeasures(
-        reader="mlruns folder, read directly",
+        reader=FOLDER,
         experiments=len(experiments),
         runs=runs,
         advice=(_migration(root, runs),) if runs >= _MANY_RUNS else (),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agentnn.errors import AgentNNError
 from agentnn.stores.history_cache import cache_facts
-from agentnn.stores.measures import StoreMeasures
+from agentnn.stores.measures import SERVER, StoreMeasures
 
 if TYPE_CHECKING:
     from agentnn.settings import Settings
@@ -18,9 +18,7 @@ _LONGEST_VERSION = 40
 def measure_server(transport: Transport, settings: Settings) -> StoreMeasures:
     """What a server tells of itself, and what is kept here of its histories."""
     said = server_version(transport)
-    return StoreMeasures(
-        reader="MLflow server, over REST", software=f"MLflow {said}" if said else None, cache=cache_facts(settings)
-    )
+    return StoreMeasures(reader=SERVER, software=f"MLflow {said}" if said else None, cache=cache_facts(settings))
 
 
 def server_version(transport: Transport) -> str | None:

@@ -6,7 +6,7 @@ import shutil
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agentnn.stores.measures import Advice, StoreMeasures
+from agentnn.stores.measures import Advice, StoreMeasures, tables_of
 from agentnn.stores.sql.best import VALUES_INDEX
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase
 
 _MANY_RUNS = 2_000
-"""So many take MLflow most of a second to sort on a SQLite database without statistics; the time is quadratic."""
+"""Ten thousand take MLflow five seconds to sort on a SQLite database without statistics, and the time is quadratic."""
 
 _MANY_VALUES = 500_000
 """So many latest values take agentnn 50 ms to look through, and MLflow a second to sort."""
@@ -31,7 +31,7 @@ def measure_sqlite(database: ReadOnlyDatabase) -> StoreMeasures:
     is_indexed = bool(database.rows("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", [VALUES_INDEX]))
     is_analysed = _is_analysed(database)
     return StoreMeasures(
-        reader="SQLite tables, read directly",
+        reader=tables_of("SQLite"),
         software=f"SQLite {sqlite_version}",
         schema=schema_of(database),
         experiments=experiments,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shlex import join
 from typing import TYPE_CHECKING
 
-from agentnn.stores.measures import StoreMeasures
+from agentnn.stores.measures import StoreMeasures, tables_of
 from agentnn.stores.sql.best import VALUES_INDEX
 from agentnn.stores.sql.measures import advise_index, advise_statistics, counts_of, schema_of
 
@@ -24,7 +24,7 @@ def measure_server(database: ServerDatabase) -> StoreMeasures:
         return _psql(database.address, sql) if is_postgres else _mysql(database.address, sql)
 
     return StoreMeasures(
-        reader=f"{database.product} tables, read directly",
+        reader=tables_of(database.product),
         software=f"{database.product} {version}",
         schema=schema_of(database),
         experiments=experiments,
@@ -45,7 +45,8 @@ def _of_postgres(database: ServerDatabase) -> tuple[str, int, bool, bool]:
     """Version, size in bytes, whether our index is there, and whether the planner has statistics."""
     [row] = database.rows(
         "SELECT current_setting('server_version'), pg_database_size(current_database()), "
-        "to_regclass(?) IS NOT NULL, EXISTS (SELECT 1 FROM pg_stats WHERE tablename = 'latest_metrics')",
+        "to_regclass(?) IS NOT NULL, EXISTS (SELECT 1 FROM pg_stats "
+        "WHERE tablename = 'latest_metrics' AND schemaname = ANY(current_schemas(false)))",
         (VALUES_INDEX,),
     )
     return row[0].split()[0], int(row[1]), bool(row[2]), bool(row[3])
@@ -54,7 +55,7 @@ def _of_postgres(database: ServerDatabase) -> tuple[str, int, bool, bool]:
 def _of_mysql(database: ServerDatabase) -> tuple[str, int, bool, bool]:
     """The same; InnoDB keeps its statistics up to date itself."""
     [row] = database.rows(
-        "SELECT version(), (SELECT sum(data_length + index_length) FROM information_schema.tables "
+        "SELECT version(), (SELECT coalesce(sum(data_length + index_length), 0) FROM information_schema.tables "
         "WHERE table_schema = database()), EXISTS (SELECT 1 FROM information_schema.statistics "
         "WHERE table_schema = database() AND index_name = ?)",
         (VALUES_INDEX,),

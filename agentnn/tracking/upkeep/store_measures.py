@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _TIMES = 5
 _FAR_S = 0.25
-"""A question takes an answer or two, a training run's sender does not wait: from here on a person does."""
+"""A command asks two or three questions: from here on it takes a person's patience."""
 
 
 class Latency(NamedTuple):

@@ -173,10 +173,10 @@ class TomlStore:
 
     def measure(self) -> StoreMeasures:
         """See :class:`~agentnn.stores.measures.MeasuresItself`."""
-        from agentnn.stores.measures import StoreMeasures
+        from agentnn.stores.measures import TOML, StoreMeasures
 
         runs = sum(self.count_runs(RunQuery(view="all")).values())
-        return StoreMeasures("TOML files, through an index", experiments=len(self.list_experiments("all")), runs=runs)
+        return StoreMeasures(TOML, experiments=len(self.list_experiments("all")), runs=runs)
 
     def run_files(self, run: Run) -> RunFiles:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
