@@ -254,9 +254,16 @@ found["not_again"] = together(2, timed(lambda rank: kept("c", metric=in_epoch(3,
 found["refused"] = together(2, timed(lambda rank: kept("c")))
 found["failed"] = together(2, timed(lambda rank: trained(metric=in_epoch(2, fail))))
 found["hung"] = together(2, timed(lambda rank: trained(metric=in_epoch(2, lambda: time.sleep(4)), timeout_s=1.0)))
-found["called"] = together(
-    2, timed(lambda rank: trained(on_epoch=lambda epoch, values: fail() if epoch == 2 else None))
-)
+
+def late(rank):
+    \"\"\"The first process fails, and the second takes a second before it asks why.\"\"\"
+    from agentnn.nn_models.distributed import group
+
+    heard = group.heard
+    group.heard = lambda store: time.sleep(1) or heard(store)
+    return trained(on_epoch=lambda epoch, values: fail() if epoch == 2 else None)
+
+found["called"] = together(2, timed(late))
 found["own_mind"] = together(
     2, lambda rank: trained(metric=differently, monitor="by_place", monitor_mode="max", patience=2, epochs=9)
 )

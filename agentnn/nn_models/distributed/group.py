@@ -36,6 +36,12 @@ RANK, SIZE, LOCAL_RANK = "RANK", "WORLD_SIZE", "LOCAL_RANK"
 JOB, RESTARTS = "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"
 _NO_JOB = ("", "none")
 _DONE = "done/{}"
+_TO_HEAR_S = 3.0
+"""How long the others have to ask why the first process failed, before it and the store that it holds are gone.
+
+Under torchrun the store outlives the workers. Without it, FSDP keeps its connections until the process ends: then the
+others learn only that it is gone.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,17 +147,26 @@ def joined(options: DistributedOptions, device_name: str | None) -> Iterator[Gro
     try:
         with failures_told(Group(0, 1, device), options):
             group = _group(options, device) if is_ours else Group(dist.get_rank(), dist.get_world_size(), device, True)
-        with failures_told(group, options):
-            try:
+        try:
+            with failures_told(group, options):
                 yield group
-            finally:
-                _say_done(group)
-            _wait_for_all(group, options)
+        except Exception:
+            _leave(is_ours)  # which wakes those that wait for this process
+            _say_done(group)
+            if group.is_first:  # it holds the store, where the others look why
+                _wait_for_all(group, min(options.timeout_s, _TO_HEAR_S))
+            raise
+        _say_done(group)
+        _wait_for_all(group, options.timeout_s)
     finally:
-        if is_ours and dist.is_initialized():
-            world = dist.group.WORLD  # the last that lets go of it is Python, without the interpreter's lock
-            dist.destroy_process_group()
-            del world
+        _leave(is_ours)
+
+
+def _leave(is_ours: bool) -> None:
+    if is_ours and dist.is_initialized():
+        world = dist.group.WORLD  # the last that lets go of it is Python, without the interpreter's lock
+        dist.destroy_process_group()
+        del world
 
 
 def _say_done(group: Group) -> None:
@@ -160,12 +175,12 @@ def _say_done(group: Group) -> None:
             group.store.set(_DONE.format(group.rank), "")
 
 
-def _wait_for_all(group: Group, options: DistributedOptions) -> None:
+def _wait_for_all(group: Group, seconds: float) -> None:
     """Stay until all have what they were sent last: what leaves before resets its connections, and they lose it."""
     if group.store is not None:
         with suppress(RuntimeError):  # the one that holds the store may have left by now, and so all are done
             all_of_them = [_DONE.format(rank) for rank in range(group.size)]
-            group.store.wait(all_of_them, timedelta(seconds=options.timeout_s))
+            group.store.wait(all_of_them, timedelta(seconds=seconds))
 
 
 @contextmanager

@@ -107,10 +107,11 @@ class Replicated:
         """See :class:`Replica`.
 
         A reducer that outlives the group would end its threads while it holds the interpreter's lock, which they may be
-        waiting for: both would wait for ever. The frames of an error keep it, too, so that it is taken out here.
+        waiting for: both would wait for ever. A process group that is kept stays connected, and nobody learns that this
+        process has failed. The frames of an error keep both, so that they are taken out here.
         """
         if self._ddp is not None:
-            for name in ("logger", "reducer"):
+            for name in ("logger", "reducer", "process_group"):
                 self._ddp.__dict__.pop(name, None)
 
 
