@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
 # Much of the time is waiting, for servers and senders: three processes keep two cores busy.
 PYTEST_ARGS ?= -n 3 --dist worksteal
+PYTEST ?= -m pytest
 
 # The tests start thousands of processes; without compiled files each would compile agentnn again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,7 +20,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/agentnn quickstart
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
 # With as many generated examples as the authors tried; ``make test`` tries a third of the costly ones.
 test-strong: export AGENTNN_TESTS := strong
