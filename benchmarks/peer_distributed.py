@@ -5,7 +5,8 @@
 
 The arguments: the network, how many pairs of turns, epochs of a turn. Each process has one thread. Under torchrun the
 plain loop is torch's own DDP, with each process's part of every batch. A turn's time is that of its epochs, without
-what joining the other processes takes; that both end with the same weights is checked.
+what joining the other processes takes, and its CPU time that of all epochs after the first; that both end with the same
+weights is checked.
 """
 
 from __future__ import annotations
@@ -16,18 +17,16 @@ import os
 import sys
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from agentnn.nn_models.distributed.sharding import order_of_epoch, part_of
 from agentnn.nn_models.training_infrastructure import DistributedTrainer, TrainingOptions
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FEATURES, VALIDATION, SEED = 64, 1024, 1
 NETWORKS = {"deep": ((1024, 1024, 1024), 2048, 16384), "small": ((64, 32), 64, 20_000)}
@@ -51,6 +50,20 @@ def data(count: int) -> tuple[Tensor, Tensor]:
     return inputs, inputs[:, :1] - 0.5 * inputs[:, 1:2] * inputs[:, 2:3]
 
 
+class Taken(NamedTuple):
+    """What a turn took.
+
+    Attributes:
+        seconds: Of all its epochs.
+        cpu_seconds: Of the first process, in the epochs after the first.
+        weight: One that was learnt.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    weight: Tensor
+
+
 class Work:
     """What both do."""
 
@@ -63,17 +76,20 @@ class Work:
             (inputs[self.count :], targets[self.count :]),
         )
 
-    def ours(self) -> tuple[float, Tensor]:
-        """By ``DistributedTrainer``; gives the seconds, and a weight."""
+    def ours(self) -> Taken:
+        """By ``DistributedTrainer``."""
         model = network(self.widths)
         options = TrainingOptions(batch_size=self.batch_size, seed=SEED)
         trainer = DistributedTrainer(
             model, lambda weights: torch.optim.SGD(weights, lr=1e-2), nn.MSELoss(), options, track=False
         )
-        result = trainer.fit(*self.train, *self.validation, self.epochs)
-        return sum(result.history["epoch_seconds"]), result.model[-1].weight
+        ends: list[float] = []
+        given = *self.train, *self.validation, self.epochs
+        result = trainer.fit(*given, on_epoch=lambda epoch, values: ends.append(time.process_time()))
+        cpu_seconds = ends[-1] - ends[0] if ends else 0.0  # which only the first process is told
+        return Taken(sum(result.history["epoch_seconds"]), cpu_seconds, result.model[-1].weight)
 
-    def by_hand(self) -> tuple[float, Tensor]:
+    def by_hand(self) -> Taken:
         """By the least that does the same."""
         model: nn.Module = network(self.widths)
         plain = model
@@ -88,7 +104,7 @@ class Work:
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
         (X_train, y_train), (X_val, y_val) = self.train, self.validation
         own = part_of(torch.arange(VALIDATION), RANK, SIZE)
-        began = time.perf_counter()
+        began, ends = time.perf_counter(), []
         for epoch in range(1, self.epochs + 1):
             model.train()
             total = torch.zeros(2)
@@ -105,12 +121,13 @@ class Work:
             if SIZE > 1:
                 dist.all_reduce(total)
             total.tolist()
+            ends.append(time.process_time())
         seconds = time.perf_counter() - began
         if SIZE > 1:
             for name in ("logger", "reducer"):  # before the group: see DistributedTrainer's Replicated.close
                 del model.__dict__[name]
             dist.destroy_process_group()
-        return seconds, plain[-1].weight
+        return Taken(seconds, ends[-1] - ends[0], plain[-1].weight)
 
 
 def main() -> None:
@@ -118,15 +135,16 @@ def main() -> None:
     name, pairs, epochs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
     work = Work(name, epochs)
-    found: dict[str, list[float]] = {"ours": [], "by_hand": []}
+    found: dict[str, list[float]] = defaultdict(list)
     for pair in range(-1, pairs):  # the first warms up
         turns = [("ours", work.ours), ("by_hand", work.by_hand)]
         weights = []
         for way, turn in turns if pair % 2 else reversed(turns):
-            seconds, weight = turn()
-            weights.append(weight.detach())
+            taken = turn()
+            weights.append(taken.weight.detach())
             if pair >= 0:
-                found[way].append(seconds)
+                found[way].append(taken.seconds)
+                found[f"cpu of {way}"].append(taken.cpu_seconds)
         torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-6)
     if RANK == 0:
         print(json.dumps({**found, "samples": work.count * epochs}), flush=True)

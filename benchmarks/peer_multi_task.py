@@ -3,10 +3,10 @@
     python benchmarks/peer_multi_task.py loop 5 gradnorm tracked
     python benchmarks/peer_multi_task.py market GOOG direction 5
 
-``loop``: pairs of turns, the balance, and ``tracked`` or ``untracked``; seconds of a training and of the same by hand,
-as a plain loop, which ends with the same network. ``market``: a series, the task that counts, and seeds; its loss on
-the test part, of a network that learns it alone and of networks of the same size that learn the others beside it, each
-over the loss of saying the mean of the training part.
+``loop``: pairs of turns, the balance, and ``tracked`` or ``untracked``; CPU seconds of a training and of the same by
+hand, as a plain loop, which ends with the same network. ``market``: a series, the task that counts, and seeds; its loss
+on the test part, of a network that learns it alone and of networks of the same size that learn the others beside it,
+each over the loss of saying the mean of the training part.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ MARKET = replace(
 
 
 def loop(pairs: int, balance: Any, *, tracked: bool) -> dict[str, Any]:
-    """Seconds of both, in turns, after one turn of each that does not count."""
+    """CPU seconds of both, in turns, after one turn of each that does not count."""
     options, data, uri = replace(LOOP, balance=balance), made_up_windows(), f"sqlite:///{Path(STORE).absolute()}"
     trainer = MultiTaskTrainer(options, track=tracked, tracking_uri=uri)
     found: dict[str, list[float]] = {"ours": [], "by_hand": []}
@@ -78,9 +78,9 @@ def loop(pairs: int, balance: Any, *, tracked: bool) -> dict[str, Any]:
         ]
         networks = []
         for way, train in ways if pair % 2 else reversed(ways):
-            began = time.perf_counter()
+            began = time.process_time()
             networks.append(train())
-            found[way].append(time.perf_counter() - began)
+            found[way].append(time.process_time() - began)
         check_same(*networks, torch.tensor(data[2]))
     return {"samples": SAMPLES * options.epochs, **{way: taken[1:] for way, taken in found.items()}}
 

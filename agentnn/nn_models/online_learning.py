@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
@@ -13,11 +12,12 @@ from agentnn.errors import AgentNNError, ConflictError, StoreUnavailable, UsageE
 from agentnn.nn_models.online.drift import Drift
 from agentnn.nn_models.online.options import OnlineOptions
 from agentnn.nn_models.online.sample_losses import loss_a_sample
-from agentnn.nn_models.online.snapshots import read_snapshot, to_bytes, write_snapshot
+from agentnn.nn_models.online.snapshot_keeper import SnapshotKeeper
 from agentnn.nn_models.online.stream_buffer import StreamBuffer
 from agentnn.nn_models.online.stream_events import Label, Rows, Sample
 from agentnn.nn_models.online.stream_learning import LOSS, StreamLearning
 from agentnn.nn_models.online.stream_record import RunPlace, StreamRecord
+from agentnn.nn_models.online.turn import Turn
 from agentnn.nn_models.online.updater import Updater
 from agentnn.nn_models.online.whole_state import WholeState
 from agentnn.tracking.endings import Ending, watch
@@ -25,6 +25,7 @@ from agentnn.training.loop.devices import choose_device, device_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from torch.optim import Optimizer
@@ -131,18 +132,19 @@ class OnlineLearner:
             self.options,
             {LOSS: loss_a_sample(criterion), **(measures or {})},
             device,
+            turn := Turn(),
             on_predictions=on_predictions,
             on_drift=self._note_drift,
             on_report=self._report,
         )
         self._buffer = StreamBuffer(self.options.capacity, self.options.put_timeout_s, self.options.when_full)
         self._inputs, self._targets = Rows("x", self._learning.dtype), Rows("y", self._learning.dtype)
-        self._state = WholeState(self._learning, self._buffer, self._inputs, self._targets)
         place = RunPlace(name, experiment, settings, run, prefix) if track else None
         self._record = StreamRecord(self._learning, self._buffer, place, loss=criterion)
-        self._updater = Updater(self._learning, self._buffer, self.options, self._after_work)
+        state = WholeState(self._learning, self._buffer, self._inputs, self._targets)
+        self._snapshots = SnapshotKeeper(state, turn, self.options, self._record)
+        self._updater = Updater(self._learning, self._buffer, self.options, turn, self._snapshots.keep_if_due)
         self._is_running = False
-        self._next_snapshot = 0
 
     def start(self) -> Self:
         """Begin the run, and the thread; producers may put from now on.
@@ -156,7 +158,7 @@ class OnlineLearner:
         self._record.begin()
         self.model.train()
         self._is_running = True
-        self._next_snapshot = self.counts.judged + (self.options.snapshot_every or 0)
+        self._snapshots.begin()
         watch.add(self._leave)
         self._updater.start()
         return self
@@ -231,7 +233,10 @@ class OnlineLearner:
         return self._updater.hand_over(Label(ticket, self._targets.row(y)), timeout)
 
     def predict(self, inputs: Any) -> Tensor:
-        """The outputs for a batch, shape (n, …), from one consistent set of weights; nothing is remembered of it."""
+        """The outputs for a batch, shape (n, …), from one consistent set of weights; nothing is remembered of it.
+
+        It never waits for a step, but for the very first time, when the model is copied for those that ask.
+        """
         return self._learning.predict(inputs)
 
     def drain(self, timeout: float | None = None) -> bool:
@@ -257,9 +262,7 @@ class OnlineLearner:
             UsageError: There is no path.
             StoreUnavailable: The file can't be written; the one before is as it was.
         """
-        with self._updater.turn:
-            payload = to_bytes(self._state.read())
-        return self._keep(payload, path)
+        return self._snapshots.keep(path)
 
     def restore(self, path: str | Path) -> str:
         """Go on from a snapshot, before the start or while running; without a thread it goes on bit for bit.
@@ -275,10 +278,7 @@ class OnlineLearner:
             ConflictError: It is the snapshot of another learner.
             CorruptDataError, UnsafeError: It is damaged, or something else.
         """
-        state, digest = read_snapshot(Path(path), self._learning.device)
-        with self._updater.turn:
-            self._state.replace(state)
-        return digest
+        return self._snapshots.restore(path)
 
     @property
     def run(self) -> ActiveRun | NullRun:
@@ -303,18 +303,13 @@ class OnlineLearner:
     @property
     def drifts(self) -> tuple[Drift, ...]:
         """The latest drifts, up to a thousand."""
-        return tuple(self._learning.drifts)
+        return tuple(self._learning.judge.drifts)
 
     @property
     def metrics(self) -> dict[str, float]:
         """The prequential errors of all measures, as they are logged; empty before a sample was judged."""
-        judged = {name: one for name, one in self._learning.prequential.items() if one.count}
+        judged = {name: one for name, one in self._learning.judge.prequential.items() if one.count}
         return {key: value for name, one in judged.items() for key, value in one.values(name).items()}
-
-    def _after_work(self) -> None:
-        if self.options.snapshot_every is not None and self.counts.judged >= self._next_snapshot:
-            self._next_snapshot = self.counts.judged + self.options.snapshot_every
-            self.snapshot()
 
     def _end(self, ending: Ending, *, is_first_error: bool = False) -> None:
         if not self._is_running:
@@ -326,7 +321,7 @@ class OnlineLearner:
         unkept: StoreUnavailable | None = None
         if self.options.snapshot_path is not None and failure is None and is_idle:
             try:
-                self.snapshot()
+                self._snapshots.keep()
             except StoreUnavailable as error:
                 unkept = error
         for module, was_training in self._modes:
@@ -343,15 +338,6 @@ class OnlineLearner:
             self._end(ending)
         except AgentNNError as error:
             _log.error("%s", error)
-
-    def _keep(self, payload: bytes, path: str | Path | None) -> str:
-        place = path or self.options.snapshot_path
-        if place is None:
-            raise UsageError("there is no place for a snapshot", hint="snapshot(path), or the option snapshot_path")
-        digest = write_snapshot(Path(place), payload)
-        if not self.run.ended:
-            self.run.set_tag("snapshot_sha256", digest)
-        return digest
 
     def _report(self) -> None:
         self._record.log()

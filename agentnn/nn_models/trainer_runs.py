@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import ConflictError, NotFoundError, StoreUnavailable
 from agentnn.tracking.active_run import NullRun
+from agentnn.tracking.capture.guard import warn
 from agentnn.tracking.run_context import current_run
 from agentnn.tracking.starting import start_run
 
@@ -62,6 +63,8 @@ class TrainerRuns:
         where: dict[str, Any] = {"settings": self.settings, "tracking_uri": self.tracking_uri}
         where["nested"] = current_run() is not None
         if resumed:
-            with suppress(ConflictError, NotFoundError, StoreUnavailable):
+            try:
                 return start_run(run_id=resumed, **where)
+            except (ConflictError, NotFoundError, StoreUnavailable) as error:
+                warn(f"this training is recorded in another run than what it goes on with: {error.message}")
         return start_run(self.name, experiment=self.experiment, tags={**tags, **self.tags}, **where)

@@ -10,8 +10,7 @@ and :func:`launch` starts torchrun from a program that is not one of the process
 from __future__ import annotations
 
 import math
-import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,34 +24,27 @@ from agentnn.nn_models.distributed.launching import launch
 from agentnn.nn_models.distributed.options import DistributedOptions
 from agentnn.nn_models.distributed.record import RunRecord
 from agentnn.nn_models.distributed.replicas import replica_of
-from agentnn.nn_models.distributed.sharding import noise_seed, order_of_epoch
+from agentnn.nn_models.distributed.shared_training import Parts, SharedTraining
 from agentnn.nn_models.distributed.stepping import ShardedStepper
 from agentnn.nn_models.distributed.versions import VersionedCheckpoints
 from agentnn.nn_models.trainer_runs import TrainerRuns
-from agentnn.training.loop.devices import reproducible, seed_everything
+from agentnn.training.loop.devices import reproducible
 from agentnn.training.loop.history import OWN_METRICS, History
 from agentnn.training.loop.optimisation import Schedule
 from agentnn.training.loop.options import TrainingOptions
-from agentnn.training.loop.resuming import Resumable
 from agentnn.training.loop.steps import Samples
 from agentnn.training.loop.tensors import sample_tensors
-from agentnn.training.train_nn_model import (
-    check_request,
-    is_better,
-    is_over,
-    loss_not_finite,
-    same_mode_afterwards,
-    settings_of,
-)
+from agentnn.training.train_nn_model import check_request, same_mode_afterwards, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from torch.optim import Optimizer
 
+    from agentnn.nn_models.distributed.replicas import Replica
     from agentnn.settings import Settings
-    from agentnn.tracking.active_run import ActiveRun
+    from agentnn.tracking.active_run import ActiveRun, NullRun
     from agentnn.training.recording import RunLogger
 
 __all__ = [
@@ -189,99 +181,47 @@ class DistributedTrainer:
             WorkerFailed: Another process failed, and said why.
             WorkerLost: Another process is gone, or does not answer.
         """
-        options, metrics = self.options, metrics or {}
-        check_request(epochs, options, metrics, self.criterion)
-        if options.compile:
-            raise UsageError("torch.compile is not used by several processes", hint="compile: false")
+        self._check(epochs, metrics or {})
         with ExitStack() as stack:
-            group = stack.enter_context(joined(self.distributed, options.device))
-            device = group.device
-            seed = group.share(int(torch.randint(2**31, ())) if options.seed is None else options.seed)
-            seeded = reproducible(
-                device, seed=seed, deterministic=options.deterministic, num_threads=options.num_threads
-            )
-            stack.enter_context(seeded)
+            group = stack.enter_context(joined(self.distributed, self.options.device))
+            seed = stack.enter_context(self._seeded(group))
             stack.enter_context(same_mode_afterwards(self.model, self.criterion))
             self._place(group)
-            dtype = next((one.dtype for one in self.model.parameters() if one.is_floating_point()), torch.float32)
-            train = Samples(*sample_tensors(X_train, y_train, ("X_train", "y_train"), dtype, device))
-            validation = Samples(*sample_tensors(X_val, y_val, ("X_val", "y_val"), dtype, device))
-            n_samples, samples_a_step = len(train.inputs), options.batch_size * options.accumulate_steps
-
+            parts = self._parts(group, X_train, y_train, X_val, y_val)
             replica = replica_of(self.model, self.distributed.strategy, group)
             stack.callback(replica.close)
-            optimizer = self.make_optimizer(replica.trained.parameters())
-            schedule = self._schedule(optimizer, math.ceil(n_samples / samples_a_step))
-            stepper = ShardedStepper(replica, optimizer, self.criterion, options, group)
-            settings = {**settings_of(options, optimizer, n_samples, None), "strategy": self.distributed.strategy}
-            kept_model, kept_optimizer = replica.kept(optimizer)
-            resumable = Resumable(kept_model, kept_optimizer, schedule, stepper.scaler, device, settings)  # type: ignore[arg-type]
-            history = History({name: [] for name in (*OWN_METRICS, *metrics)})
-            best_weights: dict[str, Any] | None = None
-
             checkpoints = stack.enter_context(self._checkpoints(group))
-            are_kept, saved = group.share((checkpoints.are_kept, self._saved(checkpoints)))
-            if saved is not None:
-                best_weights, seed = resumable.restore(saved, history), saved["distributed"]["seed"]
+            training = self._shared(group, replica, parts, metrics or {}, checkpoints, seed)
+            saved = training.begin(self._saved(checkpoints))
             run = stack.enter_context(self._record.of(group, saved))
             stack.enter_context(failures_told(group, self.distributed))  # within the run, whose reason they are
-            facts = {"train_samples": n_samples, "validation_samples": len(validation.inputs)}
-            self._record.beginning(run, group, saved, {**self._params(optimizer), "device": str(device), **facts})
+            self._record.beginning(run, group, saved, self._params(training))
+            while not training.is_over(epochs):
+                values, epoch = training.go_through_epoch(), training.history.epochs
+                with group.first_alone():
+                    if group.is_first and (epoch % self.options.log_every == 0 or training.is_over(epochs)):
+                        (logger or run).log_metrics(values, epoch)
+                    if group.is_first and on_epoch is not None:
+                        on_epoch(epoch, values)
+                training.keep(epochs, run.uuid)
+            training.give_back()
+            return self._result(training, run, epochs)
 
-            while not is_over(history, epochs, options):
-                epoch, began = history.epochs + 1, time.perf_counter()
-
-                # Learn from every sample once, each process from its part of every batch.
-                stepper.learns(is_learning=True)
-                seed_everything(noise_seed(seed, epoch, group.rank))
-                train_loss = torch.zeros((), dtype=group.exact, device=device)
-                order = order_of_epoch(seed, epoch, n_samples, shuffle=options.shuffle)
-                for rows in torch.split(order.to(train.inputs.device), samples_a_step):
-                    loss, has_stepped = stepper.step(train, rows)
-                    train_loss.add_(loss, alpha=len(rows) / n_samples)  # a tensor: nothing waits for the device
-                    learning_rate = optimizer.param_groups[0]["lr"]
-                    if has_stepped:
-                        schedule.after_step()
-
-                # See what it came to; all decide by what the first process has found.
-                values = {
-                    "train_loss": group.total(train_loss).item(),
-                    **stepper.evaluate(validation, metrics),
-                    "learning_rate": float(learning_rate),
-                    "epoch_seconds": time.perf_counter() - began,
-                }
-                values, are_due = group.share((values, checkpoints.are_due))
-                for name in ("train_loss", "val_loss"):
-                    if not math.isfinite(values[name]):
-                        raise loss_not_finite(name, epoch, options, checkpoints)
-                history.add(values)
-                schedule.after_epoch(values[options.monitor])
-                if is_better(values[options.monitor], history, options):
-                    history.best_epoch, history.best_value = epoch, values[options.monitor]
-                    if options.restore_best or are_kept:
-                        best_weights = replica.weights()
-                is_last = is_over(history, epochs, options)
-
-                # Tell, and keep.
-                if group.is_first and (epoch % options.log_every == 0 or is_last):
-                    (logger or run).log_metrics(values, epoch)
-                if group.is_first and on_epoch is not None:
-                    on_epoch(epoch, values)
-                if are_kept and (is_last or are_due):
-                    state = resumable.state(history, best_weights, is_finished=is_last)
-                    checkpoints.write({**state, "distributed": {"seed": seed, "job": job(), "run": run.uuid}})
-
-            if options.restore_best and best_weights is not None:
-                replica.give_back(group.share(best_weights))
-            elif replica.is_sharded:
-                replica.give_back(group.share(replica.weights()))
-            history.stopped_early = history.epochs < epochs
-            self._record.end(run, history, options.monitor)
-            return DistributedResult(
-                self.model, history, group.rank, group.size, restarts(), run.find_run_id(), run.uuid
-            )
+    def _check(self, epochs: int, metrics: Mapping[str, Any]) -> None:
+        check_request(epochs, self.options, metrics, self.criterion)
+        if self.options.compile:
+            raise UsageError("torch.compile is not used by several processes", hint="compile: false")
 
     # --- what is trained, and how
+
+    @contextmanager
+    def _seeded(self, group: Group) -> Iterator[int]:
+        """With the random numbers, algorithms and threads of the options; gives the seed that all processes have."""
+        options = self.options
+        seed = group.share(int(torch.randint(2**31, ())) if options.seed is None else options.seed)
+        how: dict[str, Any] = {"deterministic": options.deterministic, "num_threads": options.num_threads}
+        with reproducible(group.device, seed=seed, **how):
+            yield seed
 
     def _place(self, group: Group) -> None:
         """Everything to this process's device, and the first one's weights to all."""
@@ -290,11 +230,49 @@ class DistributedTrainer:
             self.criterion.to(group.device)
         group.same_everywhere([one.detach() for one in (*self.model.parameters(), *self.model.buffers())])
 
-    def _schedule(self, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
-        return Schedule.of(None if self.make_schedule is None else self.make_schedule(optimizer, steps_per_epoch))
+    def _parts(self, group: Group, X_train: Any, y_train: Any, X_val: Any, y_val: Any) -> Parts:
+        dtype = next((one.dtype for one in self.model.parameters() if one.is_floating_point()), torch.float32)
+        train = sample_tensors(X_train, y_train, ("X_train", "y_train"), dtype, group.device)
+        validation = sample_tensors(X_val, y_val, ("X_val", "y_val"), dtype, group.device)
+        return Parts(Samples(*train), Samples(*validation))
 
-    def _params(self, optimizer: Optimizer) -> dict[str, Any]:
-        """What a run is told of the options and the model."""
+    def _shared(
+        self,
+        group: Group,
+        replica: Replica,
+        parts: Parts,
+        metrics: Mapping[str, Callable[[Tensor, Tensor], float]],
+        checkpoints: VersionedCheckpoints,
+        seed: int,
+    ) -> SharedTraining:
+        """All that trains the network as this process has it."""
+        options, n_samples = self.options, len(parts.train.inputs)
+        optimizer = self.make_optimizer(replica.trained.parameters())
+        steps = math.ceil(n_samples / (options.batch_size * options.accumulate_steps))
+        return SharedTraining(
+            group=group,
+            replica=replica,
+            optimizer=optimizer,
+            schedule=Schedule.of(None if self.make_schedule is None else self.make_schedule(optimizer, steps)),
+            stepper=ShardedStepper(replica, optimizer, self.criterion, options, group),
+            options=options,
+            parts=parts,
+            metrics=metrics,
+            settings={**settings_of(options, optimizer, n_samples, None), "strategy": self.distributed.strategy},
+            checkpoints=checkpoints,
+            seed=seed,
+            history=History({name: [] for name in (*OWN_METRICS, *metrics)}),
+        )
+
+    def _result(self, training: SharedTraining, run: ActiveRun | NullRun, epochs: int) -> DistributedResult:
+        history, group = training.history, training.group
+        history.stopped_early = history.epochs < epochs
+        self._record.end(run, history, self.options.monitor)
+        return DistributedResult(self.model, history, group.rank, group.size, restarts(), run.find_run_id(), run.uuid)
+
+    def _params(self, training: SharedTraining) -> dict[str, Any]:
+        """What a run is told of the options, the model and the data."""
+        optimizer, parts = training.optimizer, training.parts
         group = optimizer.param_groups[0]
         return {
             **{name: value for name, value in asdict(self.options).items() if name not in _NO_PARAMS},
@@ -303,6 +281,9 @@ class DistributedTrainer:
             "n_parameters": sum(one.numel() for one in self.model.parameters()),
             "optimizer": type(optimizer).__name__,
             "learning_rate": group.get("initial_lr", group["lr"]),
+            "device": str(training.group.device),
+            "train_samples": len(parts.train.inputs),
+            "validation_samples": len(parts.validation.inputs),
         }
 
     # --- the checkpoints, which are the first process's

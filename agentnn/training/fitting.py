@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from agentnn.config.schema import Config
+    from agentnn.training.data.datasets import Dataset, Part
     from agentnn.training.data.prices import Standardisation
     from agentnn.training.loop.history import History
     from agentnn.training.recording import RunLogger
@@ -42,6 +43,7 @@ class Fitted:
         outputs: By part, ``validation`` or ``test``, what was predicted while it still learnt, shape (n, outputs); the
             model is asked about all other parts.
         facts: What a person is told of how it went, by name.
+        errors_beside: Of a part of some data, the errors of what was learnt beside the target, by name.
     """
 
     model: nn.Module
@@ -50,6 +52,7 @@ class Fitted:
     loss: str
     outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    errors_beside: Callable[[Dataset, Part], Mapping[str, float]] = lambda _dataset, _part: {}
 
 
 def fit(

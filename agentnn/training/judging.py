@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -30,7 +30,7 @@ class Judged:
     """How a network did on a part of the data.
 
     Attributes:
-        errors: ``loss``; and ``accuracy``, or ``mae`` and ``rmse``.
+        errors: ``loss``; and ``accuracy``, or ``mae`` and ``rmse``; and what a trainer measures besides.
         predictions: Probabilities of a direction or of classes, or numbers, shape (n,) or (n, outputs).
         point: One number a sample, shape (n,): the prediction itself, the middle one of several quantiles, the
             probability of the second of two classes, or the likeliest of more.
@@ -96,8 +96,12 @@ def judge(
 
 
 def judge_fitted(fitted: Fitted, dataset: Dataset, part: PartName, config: Config) -> Judged:
-    """The same by what a training gave: what it predicted while it still learnt counts, where there is that."""
-    return judge(fitted.model, dataset, part, config, outputs=fitted.outputs.get(part))
+    """The same by what a training gave: what it predicted while it still learnt counts, where there is that.
+
+    The errors are also those of what was learnt beside the target.
+    """
+    judged = judge(fitted.model, dataset, part, config, outputs=fitted.outputs.get(part))
+    return replace(judged, errors={**judged.errors, **fitted.errors_beside(dataset, getattr(dataset, part))})
 
 
 def criterion_of(dataset: Dataset, config: Config) -> nn.Module:

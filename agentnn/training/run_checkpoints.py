@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentnn.errors import ConflictError, NotFoundError
+from agentnn.errors import ConflictError, NotFoundError, command
 from agentnn.tracking.journal.state import make_private_folder
 from agentnn.tracking.sending.delivered import Cursor
 
@@ -62,7 +62,7 @@ def folder_to_resume(config: Config, store: StoreFolder, uuid: str, name: str) -
         )
     if _is_in_use(folder):
         raise ConflictError(
-            f"the run {name!r} is still being trained on this machine", hint=f"look on: agentnn run watch {name}"
+            f"the run {name!r} is still being trained on this machine", hint=f"look on: {command('run', 'watch', name)}"
         )
     return folder
 
@@ -97,9 +97,12 @@ def discard(config: Config, run: ActiveRun, folder: Path | None) -> None:
 
 def sweep(store: StoreFolder, days: float = KEPT_DAYS) -> None:
     """Remove what runs have left that nobody went on with for a long time."""
-    with suppress(OSError):
+    folders: list[Path] = []
+    with suppress(OSError):  # who trains finds out, and tells
         make_private_folder(store.checkpoints)
-        for folder in store.checkpoints.iterdir():
+        folders += (folder for folder in store.checkpoints.iterdir() if _UUID.fullmatch(folder.name))
+    for folder in folders:
+        with suppress(OSError):  # somebody else has just removed it
             newest = max((file.stat().st_mtime for file in folder.iterdir()), default=folder.stat().st_mtime)
-            if _UUID.fullmatch(folder.name) and time.time() - newest > days * _DAY_S:
+            if time.time() - newest > days * _DAY_S:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -144,15 +144,9 @@ def train_model(
                 "learning_rate": float(learning_rate),
                 "epoch_seconds": time.perf_counter() - began,
             }
-            for name in ("train_loss", "val_loss"):
-                if not math.isfinite(values[name]):
-                    raise loss_not_finite(name, epoch, options, checkpoints)
-            history.add(values)
-            schedule.after_epoch(values[options.monitor])
-            if is_better(values[options.monitor], history, options):
-                history.best_epoch, history.best_value = epoch, values[options.monitor]
-                if options.restore_best or checkpoints.are_kept:
-                    best_weights = copied_weights(judged)
+            is_best = take_epoch(values, history, schedule, options, checkpoints)
+            if is_best and (options.restore_best or checkpoints.are_kept):
+                best_weights = copied_weights(judged)
 
             # Tell, and keep.
             if logger is not None and (epoch % options.log_every == 0 or is_over(history, epochs, options)):
@@ -212,6 +206,30 @@ def is_over(history: History, epochs: int, options: TrainingOptions) -> bool:
     """Whether all epochs are trained, or patience has run out."""
     is_out_of_patience = options.patience is not None and history.epochs - history.best_epoch >= options.patience
     return is_out_of_patience or history.epochs >= epochs
+
+
+def take_epoch(
+    values: Mapping[str, float],
+    history: History,
+    schedule: Schedule,
+    options: TrainingOptions,
+    checkpoints: Checkpoints,
+) -> bool:
+    """Add the values of an epoch to the history, and tell the schedule; whether it is the best so far.
+
+    Raises:
+        TrainingError: A loss is no longer finite.
+    """
+    epoch, monitored = history.epochs + 1, values[options.monitor]
+    for name in ("train_loss", "val_loss"):
+        if not math.isfinite(values[name]):
+            raise loss_not_finite(name, epoch, options, checkpoints)
+    history.add(values)
+    schedule.after_epoch(monitored)
+    if not is_better(monitored, history, options):
+        return False
+    history.best_epoch, history.best_value = epoch, monitored
+    return True
 
 
 def is_better(value: float, history: History, options: TrainingOptions) -> bool:

@@ -16,7 +16,7 @@ import torch
 from faults.trainers import wait_until
 from mlflow import MlflowClient
 from nn_models.small_trainings import SETUPS, SMALL, normalised, trained
-from shared_store import copy_of, shared_state
+from shared_store import copy_of, ended_run, shared_state
 from torch import Tensor, nn
 from training.toy import X_TRAIN, X_VAL, Y_TRAIN, Y_VAL, Trained, perceptron, same_weights, values_of
 
@@ -25,6 +25,8 @@ from agentnn.errors import AgentNNWarning, ConfigError, ConflictError, TrainingE
 from agentnn.nn_models.advanced.recipe import Recipe
 from agentnn.nn_models.advanced.smoothing import smoothed
 from agentnn.nn_models.advanced_training import AdvancedOptions, HierarchicalNetwork, InputConfig
+from agentnn.nn_models.trainer_runs import TrainerRuns
+from agentnn.tracking.active_run import ActiveRun
 from agentnn.training.loop.compiling import compiled
 from agentnn.training.loop.devices import autocasting
 from agentnn.training.loop.optimisation import build_loss
@@ -286,7 +288,7 @@ from nn_models.small_trainings import SETUPS, trained
 def told(epoch, values):
     print(epoch, flush=True)
     if epoch == 4:
-        time.sleep(60)
+        time.sleep(600)
 
 trained(replace(SETUPS["swa"], checkpoint_dir={folder!r}), on_epoch=told)
 """
@@ -369,6 +371,9 @@ def test_the_options_as_json() -> None:
 # --- its run --------------------------------------------------------------------------------------
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with shared_state(tmp_path_factory) as path:
@@ -380,20 +385,8 @@ def uri(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> st
     return copy_of(template_database, tmp_path_factory)
 
 
-def _runs(uri: str, name: str, experiment: str = "advanced_training") -> list[Run]:
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    return list(client.search_runs([found.experiment_id], f"run_name = '{name}'"))
-
-
 def _ended(uri: str, name: str) -> Run:
-    def is_over() -> bool:
-        return any(run.info.status != "RUNNING" for run in _runs(uri, name))
-
-    wait_until(is_over, f"the end of {name}")
-    [run] = _runs(uri, name)
-    return run
+    return ended_run(uri, name, "advanced_training")
 
 
 def test_the_run_of_a_training(uri: str) -> None:
@@ -469,6 +462,13 @@ def test_a_resumed_training_goes_on_in_its_run(uri: str, tmp_path: Path) -> None
     assert run.data.tags["agentnn.run_uuid"] == result.uuid
     steps = {one.step for one in MlflowClient(uri).get_metric_history(run.info.run_id, "val_loss")}
     assert steps == set(range(1, 8))
+
+
+def test_it_is_told_that_the_run_of_a_checkpoint_is_gone(uri: str) -> None:
+    runs = TrainerRuns(given=None, experiment="alpha", tracking_uri=uri)
+    with pytest.warns(AgentNNWarning, match="in another run than what it goes on with"), runs.open("0" * 32) as run:
+        assert isinstance(run, ActiveRun)
+        assert run.uuid != "0" * 32
 
 
 def test_a_store_that_is_down_does_not_stop_it() -> None:

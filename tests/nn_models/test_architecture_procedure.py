@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from agentnn.config.schema import Config
     from agentnn.training.data.datasets import Dataset
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TINY: dict[str, dict[str, Any]] = {
     "model": {"hidden_layers": [3]},
     "data": {"window": 2},

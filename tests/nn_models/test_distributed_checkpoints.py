@@ -218,7 +218,7 @@ def killed():
         os.read(reading, 1)
     time.sleep(random.random() * 0.004)
     os.kill(pid, signal.SIGKILL)
-    status = ended(pid, time.monotonic() + 30)
+    status = ended(pid, time.monotonic() + 120)
     os.close(reading)
     return os.WIFSIGNALED(status)
 

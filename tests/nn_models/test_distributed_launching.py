@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 
-LEFT_S = 20.0
+LEFT_S = 60.0
 """Within which all processes have to be gone; a busy machine included."""
 
 WAITING = """
@@ -95,7 +95,7 @@ def test_a_worker_that_fails_once_too_often_is_named(tmp_path: Path, trouble: st
 def test_no_process_outlives_the_one_that_launched_it(tmp_path: Path, how: signal.Signals) -> None:
     waits = script(tmp_path, WAITING)
     with subprocess.Popen([sys.executable, "-c", LAUNCHING, waits], stderr=subprocess.DEVNULL) as launcher:
-        wait_until(lambda: len(processes_of(waits)) >= 4, "torchrun and two workers", 60)
+        wait_until(lambda: len(processes_of(waits)) >= 4, "torchrun and two workers")
         launcher.send_signal(how)
         assert launcher.wait(LEFT_S) != 0
     until_gone(lambda: processes_of(waits))

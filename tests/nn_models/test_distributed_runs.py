@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from agentnn.training.fitting import Fitted
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TEMPLATE = Path(__file__).parents[2] / "config_templates" / "distributed_training.yaml"
 CLOSE = 2e-6
 """How far apart losses of two processes and of one may be in float32, as a share."""

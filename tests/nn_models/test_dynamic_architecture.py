@@ -12,7 +12,7 @@ import pytest
 import torch
 from faults.trainers import wait_until
 from mlflow import MlflowClient
-from shared_store import copy_of, shared_state
+from shared_store import copy_of, ended_run, shared_state
 from torch import Tensor, nn
 from training.toy import Trained
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 START = Architecture.of_widths(3, (2,), activation="tanh")
 SMALL = ArchitectureOptions(
     epochs=3, max_changes=4, learning_rate=0.02, batch_size=16, num_threads=1, device="cpu", log_model=False
@@ -408,20 +410,8 @@ def uri(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> st
     return copy_of(template_database, tmp_path_factory)
 
 
-def _runs(uri: str, name: str, experiment: str = "architecture_optimization") -> list[Run]:
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    return list(client.search_runs([found.experiment_id], f"run_name = '{name}'"))
-
-
 def _ended(uri: str, name: str) -> Run:
-    def is_over() -> bool:
-        return any(run.info.status != "RUNNING" for run in _runs(uri, name))
-
-    wait_until(is_over, f"the end of {name}")
-    [run] = _runs(uri, name)
-    return run
+    return ended_run(uri, name, "architecture_optimization")
 
 
 def test_the_run_of_a_search(uri: str) -> None:

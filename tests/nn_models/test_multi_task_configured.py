@@ -24,7 +24,7 @@ from agentnn.nn_models.procedures import procedure_of
 from agentnn.tracking.active_run import NullRun
 from agentnn.training.data.datasets import Dataset, load_dataset
 from agentnn.training.hpo.sampling.space import with_params
-from agentnn.training.judging import judge
+from agentnn.training.judging import judge, judge_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from agentnn.training.fitting import Fitted
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TEMPLATE = Path(__file__).parents[2] / "config_templates" / "multi_task_learning.yaml"
 TASKS = {
     "direction": {},
@@ -276,6 +278,36 @@ def test_what_is_given_back_predicts_the_target_of_the_data(loss: str, outputs: 
     assert fitted.history[f"val_{task}_{name}"][-1] == pytest.approx(judged.errors[name], rel=1e-4)
 
 
+def test_each_task_is_measured_on_unseen_days():
+    config = configured()
+    dataset = loaded(config)
+    fitted = trained(config, dataset)
+    assert isinstance(fitted.model, MainTask)
+    errors = judge_fitted(fitted, dataset, "test", config).errors
+    said, truth = fitted.model.network.predict(dataset.test.inputs), labels_of(config, dataset, "test")
+    for task in ("return", "volatility"):
+        missed = (said[task] - truth[task])[~np.isnan(truth[task])]
+        assert errors[f"{task}_mae"] == pytest.approx(np.abs(missed).mean(), rel=1e-5)
+        assert errors[f"{task}_rmse"] == pytest.approx(np.sqrt(np.square(missed).mean()), rel=1e-5)
+    known = ~np.isnan(truth["range"])
+    assert errors["range_accuracy"] == pytest.approx((said["range"].argmax(axis=1) == truth["range"])[known].mean())
+    between = (said["tails"][:, 0] <= truth["tails"]) & (truth["tails"] <= said["tails"][:, 1])
+    assert errors["tails_coverage"] == pytest.approx(between.mean())
+    assert (errors["direction_accuracy"], errors["direction_loss"]) == pytest.approx(
+        (errors["accuracy"], errors["loss"])
+    )
+
+
+def test_a_task_without_a_label_on_a_part_is_not_measured_there():
+    config = configured()
+    dataset = loaded(config)
+    fitted = trained(config, dataset)
+    short = replace(dataset, test=dataset.test.slice(slice(4)))
+    errors = judge_fitted(fitted, short, "test", config).errors
+    assert {"return_rmse", "range_accuracy"} <= errors.keys()
+    assert not any(name.startswith("volatility") for name in errors)  # of five days
+
+
 def test_a_configured_training_goes_on_bit_for_bit(tmp_path: Path):
     config = configured(training={"epochs": 3, "checkpoint_every_s": 0.0}, multi_task={"balance": "gradnorm"})
     dataset, procedure = loaded(config), MultiTaskTraining()
@@ -308,7 +340,7 @@ def test_the_template_from_the_file_to_the_run(template_database: Path, tmp_path
     run = MlflowClient(uri).get_run(result.run_id or "")
     assert run.info.status == "FINISHED"
     assert (run.data.tags["trainer"], run.data.params["multi_task.balance"]) == ("multi_task", "gradnorm")
-    wanted = {"val_volatility_rmse", "val_direction_accuracy", "weight_return", "sharpe_ratio", "test_accuracy"}
+    wanted = {"val_volatility_rmse", "val_direction_accuracy", "weight_return", "sharpe_ratio", "test_volatility_rmse"}
     assert wanted <= run.data.metrics.keys()
     assert run.data.params["labels.volatility.train"] == str(result.dataset["train_samples"] - 4)
     inputs = loaded(ConfigurationManager(TEMPLATE, quick).get_config()).test.inputs

@@ -258,7 +258,7 @@ def test_each_step_has_random_numbers_of_its_own_that_follow_from_the_seed():
 
 def test_only_new_samples_enter_the_memory():
     learner = fed(Watched(batch_size=8, memory=1000, replayed=24), *stream(80))
-    assert len(learner._learning._memory) == 80
+    assert len(learner._learning.steps.memory) == 80
 
 
 def test_the_thread_makes_the_same_steps():
@@ -322,7 +322,7 @@ def test_a_drift_raises_the_learning_rate_and_is_told():
     with learner:
         for x, y in zip(inputs, targets, strict=True):
             learner.put(x, y)
-            rates.append(learner._learning.learning_rate.value)
+            rates.append(learner._learning.steps.learning_rate.value)
     [drift] = told
     assert learner.drifts == (drift,)
     assert 800 < drift.sample < 900

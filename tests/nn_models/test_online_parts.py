@@ -19,6 +19,7 @@ from agentnn.nn_models.online.sample_memory import SampleMemory
 from agentnn.nn_models.online.served_model import ServedModel
 from agentnn.nn_models.online.stream_buffer import StreamBuffer
 from agentnn.nn_models.online.stream_events import Label, Rows, Sample, packed, unpacked
+from agentnn.nn_models.online.turn import Turn
 from agentnn.training.loop.optimisation import QuantileLoss
 from agentnn.training.loop.steps import Samples
 
@@ -203,7 +204,8 @@ class Twins(nn.Module):
 
 def test_a_prediction_never_sees_weights_from_two_steps():
     model = Twins()
-    served = ServedModel(model, torch.device("cpu"), "float32")
+    turn = Turn()
+    served = ServedModel(model, torch.device("cpu"), "float32", turn)
     seen: list[list[float]] = []
     is_over = threading.Event()
 
@@ -217,16 +219,55 @@ def test_a_prediction_never_sees_weights_from_two_steps():
     step = 0
     while len(seen) < 60:
         step += 1
-        with torch.no_grad():
+        with turn, torch.no_grad():
             model.first.fill_(step)
             model.second.fill_(step)
-        served.publish()
+            served.publish()
     is_over.set()
     for one in threads:
         one.join()
     assert all(first == second for first, second in seen)
     assert len({first for first, _ in seen}) > 3
     assert len(served._copies) <= 5
+
+
+def test_a_model_is_copied_when_somebody_first_asks_and_says_what_the_model_says():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+    model[1].eval()  # as one that is not to learn
+    served = ServedModel(model, torch.device("cpu"), "float32", Turn())
+    inputs = torch.ones(3, 2)
+    said = served.own(inputs)
+    assert [one.training for one in model] == [True, False, True]
+    served.publish()
+    assert not served._copies
+    assert torch.equal(served(inputs), said)
+    with torch.no_grad():
+        model[0].bias.add_(1.0)
+    assert torch.equal(served(inputs), said), "not published yet"
+    served.publish()
+    assert torch.equal(served(inputs), served.own(inputs))
+    assert not torch.equal(served(inputs), said)
+
+
+def test_a_worker_that_takes_its_turn_again_at_once_lets_others_have_theirs():
+    turn, turns, is_over = Turn(), [0], threading.Event()
+
+    def work() -> None:
+        while not is_over.is_set():
+            with turn, turn:  # and may take it within
+                turns[0] += 1
+                time.sleep(0.001)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    waited = []
+    for _ in range(20):
+        before = turns[0]
+        with turn:
+            waited.append(turns[0] - before)
+    is_over.set()
+    worker.join()
+    assert sorted(waited)[10] <= 1, "half of the times it is not left out"
 
 
 def test_a_new_head_leaves_the_rest():

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from agentnn.training.data.datasets import Dataset
     from agentnn.training.fitting import Fitted
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TINY = {"online": {"learning_rate_share": 1.0, "samples_a_step": 3, "detector": "none"}}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from faults.trainers import Trainer, store_folder, wait_until
+from faults.trainers import Trainer, allowed_s, store_folder, wait_until
 from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
 from shared_store import copy_of, shared_state
@@ -67,7 +67,7 @@ def ended_run(uri: str, name: str) -> Run:
         runs = client.search_runs(experiments, f"run_name = '{name}'")
         return [one for one in runs if one.info.status != "RUNNING"]
 
-    wait_until(found, f"the end of {name}", 30)
+    wait_until(found, f"the end of {name}")
     [run] = found()
     return run
 
@@ -227,7 +227,7 @@ def killed(code: str, uri: str, folder: Path) -> tuple[list[str], str]:
         began = time.monotonic()
         trainer.process.send_signal(signal.SIGTERM)
         assert trainer.wait() == 143, trainer.stderr
-        assert time.monotonic() - began < DEADLINE_S
+        assert time.monotonic() - began < allowed_s(DEADLINE_S, trainer.start_up_s)
         return trainer.lines, trainer.stderr
 
 

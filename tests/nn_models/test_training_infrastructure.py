@@ -43,7 +43,7 @@ def trained(dtype=torch.float64, dropout=0.0, metric=by_place, epochs=EPOCHS, on
         lambda weights: torch.optim.AdamW(weights, lr=0.05),
         nn.MSELoss(),
         TrainingOptions(**options),
-        DistributedOptions(**{{"timeout_s": 30.0, **distributed}}),
+        DistributedOptions(**{{"timeout_s": 100.0, **distributed}}),
         make_schedule=lambda optimizer, steps: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0),
         track=track is not None,
         **(track or {{}}),
@@ -253,7 +253,18 @@ found["again_in_3"] = together(3, lambda rank: kept("b"), **again)
 found["not_again"] = together(2, timed(lambda rank: kept("c", metric=in_epoch(3, die)) and 0))
 found["refused"] = together(2, timed(lambda rank: kept("c")))
 found["failed"] = together(2, timed(lambda rank: trained(metric=in_epoch(2, fail))))
-found["hung"] = together(2, timed(lambda rank: trained(metric=in_epoch(2, lambda: time.sleep(4)), timeout_s=1.0)))
+
+def be_silent():
+    \"\"\"Say nothing until the first process has given up.\"\"\"
+    given_up = FOLDER / f"result-{os.environ['MASTER_PORT']}-0"
+    while not given_up.exists():
+        time.sleep(0.01)
+
+found["hung"] = together(2, timed(lambda rank: trained(metric=in_epoch(2, be_silent), timeout_s=2.0)))
+
+def alone(rank):
+    \"\"\"The first process fails at what it does alone.\"\"\"
+    return trained(strategy="fsdp", on_epoch=lambda epoch, values: fail() if epoch == 2 else None)
 
 def late(rank):
     \"\"\"The first process fails, and the second takes a second before it asks why.\"\"\"
@@ -261,14 +272,14 @@ def late(rank):
 
     heard = group.heard
     group.heard = lambda store: time.sleep(1) or heard(store)
-    return trained(on_epoch=lambda epoch, values: fail() if epoch == 2 else None)
+    return trained(metric=lambda outputs, targets: fail() if rank == 0 else 0.0)
 
-found["called"] = together(2, timed(late))
+found["called"] = together(2, lambda rank: [timed(alone)(rank), timed(late)(rank)])
 found["own_mind"] = together(
     2, lambda rank: trained(metric=differently, monitor="by_place", monitor_mode="max", patience=2, epochs=9)
 )
 pid, path = begun(0, 2, free_port(), timed(lambda rank: trained(timeout_s=1.0)), {})
-ended(pid, time.monotonic() + 60)
+ended(pid, time.monotonic() + 120)
 found["nobody_came"] = pickle.loads(path.read_bytes())
 print(json.dumps(found))
 """
@@ -280,7 +291,7 @@ def test_a_process_that_is_killed_is_an_error_of_the_other_at_once(troubles: dic
     [_, [kind, said, seconds]], second = troubles["killed"]
     assert second == ["ended", -signal.SIGKILL]
     assert (kind, "another worker is lost" in said) == ("WorkerLost", True)
-    assert seconds < 20, "it waited for the timeout"
+    assert seconds < 90, "it waited for the timeout"
 
 
 def test_what_is_started_again_ends_where_the_undisturbed_one_does(troubles: dict[str, Any]) -> None:
@@ -308,14 +319,16 @@ def test_an_error_of_one_process_is_told_to_the_other(troubles: dict[str, Any]) 
     [_, [kind, said, _]], [_, [own_kind, own, _]] = troubles["failed"]
     assert (own_kind, own) == ("ValueError", "no such number")
     assert (kind, said) == ("WorkerFailed", "worker 1 failed: ValueError: no such number")
-    [_, [own_kind, own, _]], [_, [kind, said, _]] = troubles["called"]
-    assert (own_kind, kind, said) == ("ValueError", "WorkerFailed", "worker 0 failed: ValueError: no such number")
+    for first, second in zip(*gave(troubles["called"]), strict=True):
+        [own_kind, own, _], [kind, said, _] = first, second
+        assert (own_kind, own) == ("ValueError", "no such number")
+        assert (kind, said) == ("WorkerFailed", "worker 0 failed: ValueError: no such number")
 
 
 def test_a_process_that_does_not_answer_is_lost_within_the_timeout(troubles: dict[str, Any]) -> None:
     [_, [kind, _, seconds]], _ = troubles["hung"]
     assert kind == "WorkerLost"
-    assert seconds < 4
+    assert seconds < 50, "it waited for the other's end"
     [_, [kind, said, seconds]] = troubles["nobody_came"]
     assert (kind, "did not come together" in said) == ("WorkerLost", True)
 

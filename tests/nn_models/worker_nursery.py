@@ -69,7 +69,7 @@ def together(size, work, **environment):
     workers = [begun(rank, size, port, work, environment) for rank in range(size)]
     found, started = [], time.monotonic()
     for pid, path in workers:
-        status = ended(pid, started + 60)
+        status = ended(pid, started + 120)
         found.append(pickle.loads(path.read_bytes()) if path.exists() else ["ended", os.waitstatus_to_exitcode(status)])
     return found
 '''

@@ -59,5 +59,7 @@ def test_a_run_that_is_still_trained_is_left_alone(store: StoreFolder):
 def test_only_what_is_old_and_a_runs_is_swept(store: StoreFolder):
     old, young = keep(store.checkpoints / UUID, 31), keep(store.checkpoints / ("f" * 32), 29)
     foreign = keep(store.checkpoints / "mine", 300)
+    (store.checkpoints / "0000").touch()  # which is no folder, and must not keep the others
+    (store.checkpoints / ("0" * 32)).touch()
     sweep(store)
     assert [one.exists() for one in (old, young, foreign)] == [False, True, True]

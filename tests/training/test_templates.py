@@ -19,6 +19,8 @@ from agentnn.training.training_run import train_once
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TEMPLATES = [
     path for path in sorted((Path(__file__).parents[2] / "config_templates").glob("*.yaml")) if "hpo" not in path.name
 ]

@@ -40,7 +40,7 @@ _TO_HEAR_S = 3.0
 """How long the others have to ask why the first process failed, before it and the store that it holds are gone.
 
 Under torchrun the store outlives the workers. Without it, FSDP keeps its connections until the process ends: then the
-others learn only that it is gone.
+others learn only that it is gone, unless it failed at what it does alone (:meth:`Group.first_alone`).
 """
 
 
@@ -91,6 +91,23 @@ class Group:
             return value
         received: T = torch.load(io.BytesIO(sent.numpy().tobytes()), map_location="cpu", weights_only=True)
         return received
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """Around what only the first process does while the others wait: if it fails, all are told why at once.
+
+        Raises:
+            WorkerFailed: The first process failed, in the others.
+        """
+        try:
+            yield
+        except Exception as error:
+            with suppress(RuntimeError):  # who is gone is not told
+                self.share(tuple(Failure.of(error, self.rank)))
+            raise
+        failure = self.share(None)
+        if failure is not None:
+            raise WorkerFailed(Failure(*failure))
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes, in its place."""
@@ -150,10 +167,10 @@ def joined(options: DistributedOptions, device_name: str | None) -> Iterator[Gro
         try:
             with failures_told(group, options):
                 yield group
-        except Exception:
+        except Exception as error:
             _leave(is_ours)  # which wakes those that wait for this process
             _say_done(group)
-            if group.is_first:  # it holds the store, where the others look why
+            if group.is_first and not isinstance(error, WorkerLost):  # it holds the store, where the others look why
                 _wait_for_all(group, min(options.timeout_s, _TO_HEAR_S))
             raise
         _say_done(group)

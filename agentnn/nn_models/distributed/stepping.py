@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from agentnn.errors import UsageError
 from agentnn.training.loop.steps import VALUES_AT_ONCE, Stepper
@@ -13,6 +12,7 @@ from agentnn.training.loop.steps import VALUES_AT_ONCE, Stepper
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from agentnn.nn_models.distributed.group import Group
@@ -53,10 +53,12 @@ class ShardedStepper(Stepper):
                 hint="precision: bfloat16, another optimizer, or strategy: ddp",
             )
 
-    def _backward(self, samples: Samples, rows: Tensor) -> Tensor:
+    def _backward(self, samples: Samples, rows: Tensor | None) -> Tensor:
         """The gradients of the mean loss over the rows of all processes; gives what this process adds to that loss."""
         if self._group.size == 1 and not self._replica.is_sharded:
             return super()._backward(samples, rows)
+        if rows is None:
+            rows = torch.arange(len(samples.inputs), device=samples.inputs.device)
         self.optimizer.zero_grad()
         losses = []
         batches = torch.split(rows, self.options.batch_size)
@@ -68,9 +70,7 @@ class ShardedStepper(Stepper):
                 weight = share * self._group.size
                 self.scaler.scale(loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach() if share == 1 else loss.detach() * share)
-        if self.options.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self._weights, self.options.clip_norm)
+        self._clip()
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def evaluate(

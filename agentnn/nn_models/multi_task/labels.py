@@ -31,20 +31,23 @@ class LabelScale(NamedTuple):
     scale: Tensor
 
 
-def packed_labels(labels: Any, tasks: Sequence[Task], name: str) -> Tensor:
+def packed_labels(labels: Any, tasks: Sequence[Task], name: str, *, may_be_missing: bool = False) -> Tensor:
     """The packed tensor of some labels.
 
     Args:
         labels: By task, each of shape (n,) or (n, 1); or an array of shape (n, tasks). NaN stands for a missing label.
         tasks: What they are labels of.
         name: What errors call them.
+        may_be_missing: Whether a task may have none at all.
 
     Raises:
-        UsageError: They don't fit the tasks, or a task has none.
+        UsageError: They don't fit the tasks, or a task has none and must have some.
     """
     table = _table(labels, tasks, name)
     known = ~np.isnan(table)
     for column, task in enumerate(tasks):
+        if not may_be_missing and not known[:, column].any():
+            raise UsageError(f"{name} has no label of the task {task.name}")
         _check(table[known[:, column], column], task, name)
     values = np.where(known, table, 0.0)
     return torch.from_numpy(np.concatenate([values, known], axis=1).astype(np.float32))
@@ -106,8 +109,6 @@ def _numbers(values: Any, name: str) -> NDArray[np.float64]:
 
 def _check(known: NDArray[np.float64], task: Task, name: str) -> None:
     """Whether labels are what the task's head can learn."""
-    if not len(known):
-        raise UsageError(f"{name} has no label of the task {task.name}")
     if not np.isfinite(known).all():
         raise UsageError(f"{name} holds an infinite label of the task {task.name}", hint="NaN stands for a missing one")
     if task.kind == "volatility" and (known < 0).any():

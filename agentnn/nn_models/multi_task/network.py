@@ -171,7 +171,7 @@ class MultiTaskNetwork(nn.Module):
         Raises:
             UsageError: The shape does not fit.
         """
-        outputs = self._outputs(inputs)
+        outputs = self.outputs(inputs)
         found = {}
         for task, place in zip(self.config.tasks, output_places(self.config.tasks), strict=True):
             part = outputs[:, place]
@@ -182,8 +182,8 @@ class MultiTaskNetwork(nn.Module):
             found[task.name] = (part if task.kind in ("classes", "quantiles") else part[:, 0]).numpy()
         return found
 
-    def _outputs(self, inputs: ArrayLike) -> Tensor:
-        """On the CPU; the mode is left as it was."""
+    def outputs(self, inputs: ArrayLike) -> Tensor:
+        """What :meth:`forward` gives with dropout switched off, for inputs as of :meth:`predict`; on the CPU."""
         return outputs_of(self, inputs, self.config.encoder.window, self.config.encoder.n_features)
 
 

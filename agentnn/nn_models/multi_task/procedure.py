@@ -10,6 +10,7 @@ import torch
 from agentnn.errors import ConfigError, UsageError
 from agentnn.nn_models.multi_task.configured import options_of, source_of
 from agentnn.nn_models.multi_task.files import MainTask
+from agentnn.nn_models.multi_task.metrics import errors_by_task
 from agentnn.nn_models.multi_task_learning import MultiTaskTrainer
 from agentnn.tracking.active_run import NullRun
 from agentnn.training.fitting import Fitted
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 
 
 class MultiTaskTraining:
-    """Trains all tasks; what it gives predicts the main one, which is judged and traded as ever."""
+    """Trains all tasks; what it gives predicts the main one, which is judged and traded as ever.
+
+    The errors of each task are measured as well, on the validation and on the test part, as
+    ``test_<task>_<metric>``: see :func:`~agentnn.nn_models.multi_task.metrics.errors_by_task`.
+    """
 
     def prepare(self, config: Config, dataset: Dataset) -> Dataset:
         """The data as they are."""
@@ -82,8 +87,14 @@ class MultiTaskTraining:
             logger=logger if logger is not None else NullRun(),
             on_epoch=on_epoch,
         )
-        model = MainTask(result.network, options.main_task.name)
-        return Fitted(model.eval(), result.history, result.device, dataset.loss)
+        model, source = MainTask(result.network, options.main_task.name), source_of(config, options)
+        return Fitted(
+            model.eval(),
+            result.history,
+            result.device,
+            dataset.loss,
+            errors_beside=lambda data, part: errors_by_task(result.network, part.inputs, source.labels(data, part)),
+        )
 
 
 def _labels(config: Config, dataset: Dataset, options: MultiTaskOptions, part: str) -> Labels:

@@ -35,7 +35,13 @@ def loss_a_sample(criterion: Callable[..., Tensor]) -> Callable[[Tensor, Tensor]
         each = partial(criterion, reduction="none")
     else:
         return torch.func.vmap(lambda output, target: criterion(output[None], target[None]))
-    return lambda outputs, targets: each(outputs, targets).reshape(len(outputs), -1).mean(dim=1)
+    return lambda outputs, targets: _mean_of_each(each(outputs, targets))
+
+
+def _mean_of_each(losses: Tensor) -> Tensor:
+    """From (n, …) to (n,)."""
+    count = len(losses)
+    return losses.reshape(count) if losses.numel() == count else losses.reshape(count, -1).mean(dim=1)
 
 
 def _takes_reduction(criterion: Callable[..., Tensor]) -> bool:

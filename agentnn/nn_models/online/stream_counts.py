@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(slots=True)
@@ -28,3 +32,8 @@ class Counts:
     invalid: int = 0
     expired: int = 0
     unmatched: int = 0
+
+    def restore(self, counts: Mapping[str, int]) -> None:
+        """Take other values, by their names."""
+        for name, value in counts.items():
+            setattr(self, name, value)

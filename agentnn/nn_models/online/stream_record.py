@@ -76,15 +76,17 @@ class StreamRecord:
 
     def log(self) -> None:
         """Log the metrics; their step is the number of samples that were judged."""
+        if self._place is None:
+            return
         learning, counts, now = self._learning, self._learning.counts, time.monotonic()
         values: dict[str, float] = {}
         if counts.judged:
-            for name, one in learning.prequential.items():
+            for name, one in learning.judge.prequential.items():
                 values |= one.values(name)
         rate = (counts.observed - self._observed) / max(now - self._since, 1e-9)
         self._since, self._observed = now, counts.observed
         values |= {
-            "learning_rate": learning.learning_rate.value,
+            "learning_rate": learning.steps.learning_rate.value,
             "samples_per_second": rate,
             "queue_depth": float(len(self._buffer)),
             "dropped": float(self._buffer.dropped),
@@ -131,7 +133,7 @@ class StreamRecord:
 
 
 def _params(options: OnlineOptions, learning: StreamLearning, loss: object) -> dict[str, Any]:
-    model, optimizer = learning.model, learning.optimizer
+    model, optimizer = learning.model, learning.steps.optimizer
     named = {name: value for name, value in asdict(options).items() if value is not None}
     return {
         **named,

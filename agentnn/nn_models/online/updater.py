@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from threading import Event as Flag
-from threading import RLock, Thread
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from agentnn.errors import AgentNNError, ConflictError, TrainingError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agentnn.nn_models.online.stream_buffer import StreamBuffer
     from agentnn.nn_models.online.stream_events import Event
     from agentnn.nn_models.online.stream_learning import StreamLearning
+    from agentnn.nn_models.online.turn import Turn
 
 _NAP_S = 0.1
 _LAST_STEP_S = 0.4
@@ -29,17 +30,22 @@ class Updater:
         learning: What takes them.
         buffer: Where they wait; it is closed until the start.
         options: How.
+        turn: Held while events are worked off; whoever reads or replaces the state takes it.
         after: Called after each piece of work, within the same turn.
     """
 
     def __init__(
-        self, learning: StreamLearning, buffer: StreamBuffer, options: OnlineOptions, after: Callable[[], None]
+        self,
+        learning: StreamLearning,
+        buffer: StreamBuffer,
+        options: OnlineOptions,
+        turn: Turn,
+        after: Callable[[], None],
     ) -> None:
-        self.turn = RLock()
-        """Held while events are worked off; whoever reads or replaces the state takes it."""
         self.failure: Exception | None = None
         """What ended the thread, if something did."""
-        self._learning, self._buffer, self._options, self._after = learning, buffer, options, after
+        self._learning, self._buffer, self._options = learning, buffer, options
+        self._turn, self._after = turn, after
         self._has_to_stop = Flag()
         self._thread: Thread | None = None
         buffer.close()
@@ -81,7 +87,7 @@ class Updater:
             self._work_off_all()
         while len(self._buffer) and self.failure is None and (end is None or time.monotonic() < end):
             time.sleep(0.001)
-        with self.turn:  # what was taken is worked off
+        with self._turn:  # what was taken is worked off
             self.raise_failure()
             return not len(self._buffer)
 
@@ -108,7 +114,7 @@ class Updater:
             raise TrainingError(f"online learning failed: {self.failure}", hint=hint) from self.failure
 
     def _work_off(self) -> None:
-        with self.turn:
+        with self._turn:
             # Up to the end of the next batch but one: where labels come on their own, that is one batch.
             self._learning.process(self._buffer.take(self._learning.room + self._options.batch_size))
             self._after()

@@ -88,8 +88,8 @@ class WholeState:
         return {
             **{name: value for name, value in asdict(options).items() if name not in _MAY_CHANGE},
             "reactions": list(options.reactions),
-            "optimizer": type(self.learning.optimizer).__name__,
-            "measures": list(self.learning.prequential),
+            "optimizer": type(self.learning.steps.optimizer).__name__,
+            "measures": list(self.learning.judge.prequential),
         }
 
 

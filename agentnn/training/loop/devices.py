@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from torch import nn
+    from torch import Tensor, nn
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -63,6 +63,20 @@ def autocasting(device: torch.device, precision: Precision) -> Callable[[], Abst
         return nullcontext
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float16
     return lambda: torch.autocast(device.type, dtype=dtype)
+
+
+def computing(device: torch.device, precision: Precision) -> Callable[[Callable[[Tensor], Any], Tensor], Any]:
+    """Makes (model, inputs) to what the model gives, computed in the precision; 16-bit outputs as ``float32``."""
+    if precision == "float32":
+        return lambda model, inputs: model(inputs)
+    autocast = autocasting(device, precision)
+
+    def computed(model: Callable[[Tensor], Any], inputs: Tensor) -> Any:
+        with autocast():
+            outputs = model(inputs)
+        return outputs.float() if isinstance(outputs, torch.Tensor) else outputs
+
+    return computed
 
 
 @contextmanager

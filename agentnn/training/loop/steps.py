@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from agentnn.errors import UsageError
-from agentnn.training.loop.devices import autocasting
+from agentnn.training.loop.devices import computing
 from agentnn.training.loop.tensors import matched
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ class Samples(NamedTuple):
     def rows(self, rows: Tensor) -> Samples:
         """Some of them, in this order."""
         return Samples(self.inputs.index_select(0, rows), self.targets.index_select(0, rows))
+
+    def on(self, device: torch.device) -> Samples:
+        """The same on a device; the very same where they are there."""
+        if self.inputs.device == device and self.targets.device == device:
+            return self
+        return Samples(self.inputs.to(device, non_blocking=True), self.targets.to(device, non_blocking=True))
 
 
 class Compared(NamedTuple):
@@ -69,16 +75,20 @@ class Stepper:
         self.device = device
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "float16")
         self._forward = model if forward is None else forward
-        self._autocast = autocasting(device, options.precision)
+        self._computed = computing(device, options.precision)
         self._weights = [one for group in optimizer.param_groups for one in group["params"]]
         self._asks_again = isinstance(optimizer, torch.optim.LBFGS)
         if self._asks_again and self.scaler.is_enabled():
             raise UsageError("LBFGS can't be used with float16", hint="precision: bfloat16 or float32")
 
-    def step(self, samples: Samples, rows: Tensor) -> tuple[Tensor, bool]:
-        """Change the weights once, by these rows; gives the mean loss before, and whether there was a step.
+    def step(self, samples: Samples, rows: Tensor | None = None) -> tuple[Tensor, bool]:
+        """Change the weights once; gives the mean loss before, and whether there was a step.
 
         There is none where 16-bit gradients were not finite: then their scale is lowered, for the next one.
+
+        Args:
+            samples: What is learnt from.
+            rows: Which of them; without it all, as one batch.
         """
         if self._asks_again:
             return self.optimizer.step(lambda: self._backward(samples, rows)), True  # type: ignore[arg-type, return-value]
@@ -91,21 +101,29 @@ class Stepper:
         self.scaler.update()
         return loss, self.scaler.get_scale() >= before
 
-    def _backward(self, samples: Samples, rows: Tensor) -> Tensor:
+    def _backward(self, samples: Samples, rows: Tensor | None) -> Tensor:
         """The gradients of the mean loss over the rows, batch by batch; gives that loss."""
         self.optimizer.zero_grad()
-        losses = []
-        is_one = len(rows) <= self.options.batch_size
-        for batch in (rows,) if is_one else torch.split(rows, self.options.batch_size):
-            loss = self._compare(self._forward, samples.rows(batch)).loss
-            if not is_one:
-                loss = loss * (len(batch) / len(rows))
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
+        if rows is None or len(rows) <= self.options.batch_size:
+            loss = self._add_gradients(samples if rows is None else samples.rows(rows))
+        else:
+            batches = torch.split(rows, self.options.batch_size)
+            loss = torch.stack([self._add_gradients(samples.rows(one), len(one) / len(rows)) for one in batches]).sum()
+        self._clip()
+        return loss
+
+    def _add_gradients(self, batch: Samples, share: float | None = None) -> Tensor:
+        """Those of a batch, which counts as this share of the step; gives its loss, which counts as much."""
+        loss = self._compare(self._forward, batch).loss
+        if share is not None:
+            loss = loss * share
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _clip(self) -> None:
         if self.options.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._weights, self.options.clip_norm)
-        return losses[0] if is_one else torch.stack(losses).sum()
 
     def learns(self, *, is_learning: bool) -> None:
         """Put the model, and the criterion if it is a module, into training or evaluation mode."""
@@ -147,11 +165,9 @@ class Stepper:
         return values
 
     def _compare(self, forward: Callable[[Tensor], Any], samples: Samples) -> Compared:
-        with self._autocast():
-            outputs = forward(samples.inputs.to(self.device, non_blocking=True))
-        if self.options.precision != "float32" and isinstance(outputs, Tensor):
-            outputs = outputs.float()
-        targets = matched(samples.targets.to(self.device, non_blocking=True), outputs, self.criterion)
+        inputs, targets = samples.on(self.device)
+        outputs = self._computed(forward, inputs)
+        targets = matched(targets, outputs, self.criterion)
         loss = self.criterion(outputs, targets)
         if not isinstance(loss, Tensor) or loss.ndim:
             given = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"

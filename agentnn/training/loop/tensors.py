@@ -60,7 +60,7 @@ def matched(targets: Tensor, outputs: Any, criterion: Callable[..., Tensor]) -> 
         raise UsageError(f"the model gives a {type(outputs).__name__}, not a tensor", hint="return the outputs alone")
     if targets.shape != outputs.shape:
         targets = _reshaped(targets, outputs, criterion)
-    if targets.shape == outputs.shape and not targets.is_floating_point():
+    if not targets.is_floating_point() and targets.shape == outputs.shape:
         return targets.to(outputs.dtype)
     return targets
 

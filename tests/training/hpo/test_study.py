@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 SPACE = {"learning_rate": {"low": 0.1, "high": 0.9}, "batch_size": [16, 32]}
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with shared_state(tmp_path_factory) as path:
@@ -247,7 +250,7 @@ def test_a_tensor_is_a_number(run: Any):
 
 
 def test_a_study_that_was_broken_off_is_not_begun_anew_by_mistake(run: Any, family: Any):
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), pytest.warns(AgentNNWarning, match="2 of 4 trials of .* are done; --resume"):
         run(interrupt)
     before, trials = family()
     assert before.info.status == "KILLED"

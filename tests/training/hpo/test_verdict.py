@@ -14,6 +14,8 @@ from agentnn.training.hpo.deflated_sharpe import expected_max_sharpe
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DAYS = 252
 
 

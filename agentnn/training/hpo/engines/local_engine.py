@@ -18,7 +18,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import TrainingError, UsageError
+from agentnn.errors import StoreUnavailable, TrainingError, UsageError
 from agentnn.training.hpo.engines.engine import TrialEnd
 from agentnn.training.hpo.engines.worker import BROKEN, END, READY, REPORT, save_work
 
@@ -49,6 +49,7 @@ class LocalEngine:
 
     Raises:
         UsageError: The work can't be sent to another process.
+        StoreUnavailable: There is no room for it.
     """
 
     def __init__(self, work: Work, on_report: OnReport, workers: int, *, threads: int | None = None) -> None:
@@ -59,7 +60,12 @@ class LocalEngine:
         self._work_file = tempfile.TemporaryFile(prefix="agentnn-work-")  # noqa: SIM115 - as long as the engine
         try:
             save_work(work, self._work_file.fileno())
-        except Exception as error:
+        except OSError as error:
+            self._work_file.close()
+            raise StoreUnavailable(
+                f"there is no room for what the workers need: {error.strerror or error}", hint="TMPDIR says where it is"
+            ) from error
+        except Exception as error:  # whatever a user's objects raise when they are pickled
             self._work_file.close()
             raise UsageError(
                 f"the objective can't be sent to a worker process: {type(error).__name__}: {error}",

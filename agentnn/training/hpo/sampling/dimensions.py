@@ -48,11 +48,6 @@ class Choices:
             return self.values
         return tuple(map(_json, self.values))
 
-    @property
-    def is_ordered(self) -> bool:
-        """Whether there is a distance between values."""
-        return False
-
     def ask(self, trial: Trial) -> Any:
         """A value for this trial."""
         return self.decoded(trial.suggest_categorical(self.name, self.stored))
@@ -107,11 +102,6 @@ class Range:
         if step is not None:
             high = low + (high - low) // step * step if is_int else _reached(low, high, step)
         return cls(name, low, high, step, range_.log, is_int)
-
-    @property
-    def is_ordered(self) -> bool:
-        """Whether there is a distance between values."""
-        return True
 
     def ask(self, trial: Trial) -> Any:
         """A value for this trial."""
