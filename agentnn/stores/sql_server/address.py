@@ -24,7 +24,7 @@ _DRIVERS: dict[str, Kind] = {
 }
 """What MLflow's documentation calls its databases; whoever names another driver has a reason, and gets it."""
 
-_SECRETS = ("password", "passwd", "sslpassword")
+_SECRETS = ("password", "passwd", "sslpassword", "ssl_key_password")
 """Options that hold one."""
 
 _URI = re.compile(

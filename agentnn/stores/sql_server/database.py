@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentnn.errors import AgentNNError, NotAStoreError, StoreUnavailable, UsageError
 from agentnn.settings import redact
-from agentnn.stores.sql.sqlite_file import RUN_TABLES, SchemaMismatch
+from agentnn.stores.sql.mlflow_tables import RUN_TABLES, SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from agentnn.stores.sql.sqlite_file import Tables
+    from agentnn.stores.sql.mlflow_tables import Tables
     from agentnn.stores.sql_server.address import Address
     from agentnn.stores.sql_server.dialects import ServerDialect
+
+Answer = TypeVar("Answer")
 
 CONNECT_TIMEOUT_S = 5
 """How long a server may take to let us in."""
@@ -33,6 +36,9 @@ STATEMENT_TIMEOUT_S = 25
 
 SILENCE_S = STATEMENT_TIMEOUT_S + 3
 """How long a server may be silent, which should have broken off the statement itself."""
+
+AT_ONCE = 5000
+"""Rows of a long answer that are held at a time."""
 
 
 class LostConnection(StoreUnavailable):
@@ -75,16 +81,23 @@ class ServerDatabase:
                 self._abandoned.append(self._connection)  # closing it would end the session of the other process
                 self._open()
             try:
-                return self._asked(sql, values)
+                return self._asked(self._fetch, sql, values)
             except LostConnection:
                 if self._in_snapshot:
                     raise
                 self._open()
-                return self._asked(sql, values)
+                return self._asked(self._fetch, sql, values)
 
     def each(self, take: Callable[[list[Any]], object], sql: str, values: Sequence[Any] = ()) -> None:
-        """Hand all rows of a query over."""
-        take(self.rows(sql, values))
+        """Hand all rows of a query over; in a snapshot some at a time, so that memory does not grow with their number.
+
+        ``take`` asks the database nothing.
+        """
+        if not self._in_snapshot:
+            take(self.rows(sql, values))
+            return
+        with self._lock:
+            self._asked(partial(self._fetch_each, take), sql, values)
 
     def columns(self, table: str) -> set[str]:
         """The columns of a table when the database was opened; empty when there is no such table."""
@@ -129,15 +142,19 @@ class ServerDatabase:
         """All rows; ``%s`` stands for a value."""
         raise NotImplementedError
 
+    def _fetch_each(self, take: Callable[[list[Any]], object], sql: str, values: Sequence[Any]) -> None:
+        """Hand all rows over, some at a time; asked in a snapshot only."""
+        raise NotImplementedError
+
     def _schema_query(self) -> str:
         """The tables and their columns, those that a statement without a schema's name finds."""
         raise NotImplementedError
 
     # -- how --------------------------------------------------------------------------------------------
 
-    def _asked(self, sql: str, values: Sequence[Any]) -> list[Any]:
+    def _asked(self, fetch: Callable[[str, Sequence[Any]], Answer], sql: str, values: Sequence[Any]) -> Answer:
         try:
-            return self._fetch(sql.replace("%", "%%").replace("?", "%s"), values)
+            return fetch(sql.replace("%", "%%").replace("?", "%s"), values)
         except UnicodeEncodeError as error:
             raise UsageError(f"{error.object!r} is not valid Unicode", hint="check the terminal's encoding") from None
 
@@ -155,7 +172,9 @@ class ServerDatabase:
         if "experiments" not in self._known or "runs" not in self._known:
             raise NotAStoreError(
                 f"{self.address.uri} is a {self.product} database, but not an MLflow store",
-                hint="check the tracking URI; MLflow makes its tables when a run is first logged there",
+                hint="check the tracking URI; MLflow needs a database of its own"
+                if self._known
+                else "check the tracking URI; MLflow makes its tables when a run is first logged there",
             )
         lacking = sorted(
             f"{table}.{column}" for table, needed in required.items() for column in needed - self.columns(table)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, UsageError
 from agentnn.extras import require
-from agentnn.stores.sql.sqlite_file import SchemaMismatch
+from agentnn.stores.sql.mlflow_tables import SchemaMismatch
 from agentnn.stores.sql_server.database import (
+    AT_ONCE,
     CONNECT_TIMEOUT_S,
     LOCK_TIMEOUT_S,
     SILENCE_S,
@@ -20,11 +22,20 @@ from agentnn.stores.sql_server.database import (
 from agentnn.stores.sql_server.dialects import MySqlDialect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _SSL_VARIABLES = {
     "ssl_ca": "MLFLOW_MYSQL_SSL_CA", "ssl_cert": "MLFLOW_MYSQL_SSL_CERT", "ssl_key": "MLFLOW_MYSQL_SSL_KEY",
 }  # fmt: skip
+_TLS = {
+    "ssl_ca": "ca", "ssl_capath": "capath", "ssl_cert": "cert", "ssl_key": "key", "ssl_key_password": "password",
+    "ssl_cipher": "cipher", "ssl_check_hostname": "check_hostname", "ssl_verify_identity": "check_hostname",
+    "ssl_verify_cert": "verify_mode",
+}  # fmt: skip
+"""Options that SQLAlchemy makes one of, as PyMySQL takes them apart: given alone, a certificate of the user's own would
+be looked at by nobody."""
+
+_FLAGS = ("ssl_check_hostname", "ssl_disabled", "ssl_verify_cert", "ssl_verify_identity")
 _NUMBERS = ("connect_timeout", "read_timeout", "write_timeout", "client_flag", "local_infile", "max_allowed_packet")
 _WINDOWS_SINCE = {"MariaDB": (10, 2), "MySQL": (8, 0)}
 
@@ -55,10 +66,14 @@ class MySqlDatabase(ServerDatabase):
             "host": address.host, "port": address.port, "database": address.database, "user": address.user,
             "password": address.password,
         }  # fmt: skip
-        variables = {key: os.environ.get(name) for key, name in _SSL_VARIABLES.items()}
-        options: dict[str, Any] = {key: value for key, value in {**variables, **named}.items() if value}
+        options: dict[str, Any] = {key: value for key, value in named.items() if value}
         for key, values in address.query.items():
-            options[key] = int(values[-1]) if key in _NUMBERS and values[-1].isdecimal() else values[-1]
+            options[key] = _typed(key, values[-1])
+        tls = {name: options.pop(key) for key, name in _TLS.items() if key in options}
+        if "verify_mode" in tls:
+            tls.setdefault("check_hostname", False)
+        variables = {key: os.environ.get(name) for key, name in _SSL_VARIABLES.items()}
+        options |= {"ssl": tls} if tls else {key: value for key, value in variables.items() if value}
         defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": SILENCE_S}
         return {**defaults, **options, "charset": "utf8mb4", "autocommit": True}
 
@@ -67,6 +82,10 @@ class MySqlDatabase(ServerDatabase):
             connection = self._driver.connect(**self._options)
         except TypeError as error:  # an option that is none
             raise UsageError(f"{self.address.uri}: {self._said(error)}", hint="check the tracking URI") from error
+        except OSError as error:  # of the line it would be the driver's own
+            raise UsageError(
+                f"{self.address.uri}: {self._said(error)}", hint="check the certificates that the tracking URI names"
+            ) from error
         except self._driver.Error as error:
             raise self._why_not(error) from error
         try:
@@ -100,10 +119,21 @@ class MySqlDatabase(ServerDatabase):
         return "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = database()"
 
     def _fetch(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        with self._asking(self._driver.cursors.Cursor) as cursor:
+            cursor.execute(sql, tuple(values))
+            return list(cursor.fetchall())
+
+    def _fetch_each(self, take: Callable[[list[Any]], object], sql: str, values: Sequence[Any]) -> None:
+        with self._asking(self._driver.cursors.SSCursor) as cursor:
+            cursor.execute(sql, tuple(values))
+            while rows := cursor.fetchmany(AT_ONCE):
+                take(rows)
+
+    @contextmanager
+    def _asking(self, kind: Any) -> Iterator[Any]:
         try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(sql, tuple(values))
-                return list(cursor.fetchall())
+            with self._connection.cursor(kind) as cursor:
+                yield cursor
         except self._driver.Error as error:
             raise self._translated(error) from error
         except OSError as error:
@@ -142,6 +172,13 @@ class MySqlDatabase(ServerDatabase):
             f"{self.product} at {self.address.server} broke off the connection: {self._said(error)}",
             hint="check that the server runs",
         )
+
+
+def _typed(key: str, text: str) -> Any:
+    """An option of a URI as PyMySQL takes it."""
+    if key in _FLAGS:
+        return text.lower() in ("1", "true", "yes", "on")
+    return int(text) if key in _NUMBERS and text.isdecimal() else text
 
 
 def _code(error: Any) -> int:

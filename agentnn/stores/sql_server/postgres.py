@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agentnn.errors import AgentNNError, UsageError
 from agentnn.extras import require
 from agentnn.stores.sql_server.database import (
+    AT_ONCE,
     CONNECT_TIMEOUT_S,
     LOCK_TIMEOUT_S,
     SILENCE_S,
@@ -21,17 +23,29 @@ from agentnn.stores.sql_server.dialects import PostgresDialect
 from agentnn.stores.sql_server.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-_SESSION = (
-    "-c default_transaction_read_only=on -c jit=off "
-    f"-c lock_timeout={LOCK_TIMEOUT_S * 1000} -c statement_timeout={STATEMENT_TIMEOUT_S * 1000}"
+_SETTINGS = {
+    "lock_timeout": LOCK_TIMEOUT_S * 1000,
+    "statement_timeout": STATEMENT_TIMEOUT_S * 1000,
+    "parallel_setup_cost": 10_000,
+}
+"""To start workers takes longer than to read some hundred thousand rows, whatever PostgreSQL thinks by itself."""
+
+_SESSION = " ".join(
+    [
+        "-c default_transaction_read_only=on -c jit=off -c cursor_tuple_fraction=1",
+        *(f"-c {name}={value}" for name, value in _SETTINGS.items()),
+    ]
 )
-"""Compiling a statement takes longer than ours do. It is said when the session begins, not by SET: a pooler between may
-give the session to others afterwards, who write."""
+"""Compiling a statement takes longer than ours do, and all rows of a cursor are fetched. It is said when the session
+begins, not by SET: a pooler between may give the session to others afterwards, who write."""
+
+_LOCALLY = "".join(f"; SET LOCAL {name} = {value}" for name, value in _SETTINGS.items())
+"""The same of one transaction, which a pooler leaves in one session."""
 
 _NO_OPTIONS = ("unsupported startup parameter", "unrecognized configuration parameter")
-"""What a pooler or an old server says to these."""
+"""What a pooler or an old server says to these; a pooler may also be told to swallow them."""
 
 _NO_SUCH_TABLE, _NO_SUCH_COLUMN = "42P01", "42703"
 _QUERY_CANCELED, _LOCK_NOT_AVAILABLE = "57014", "55P03"
@@ -72,11 +86,12 @@ class PostgresDatabase(ServerDatabase):
     def _connect(self) -> Any:
         try:
             try:
-                connection, self._is_bare = self._log_in(_SESSION), False
+                connection = self._log_in(_SESSION)
             except self._driver.OperationalError as error:
                 if not any(sign in str(error) for sign in _NO_OPTIONS):
                     raise
-                connection, self._is_bare = self._log_in(""), True
+                connection = self._log_in("")
+            self._is_bare = not _is_read_only(connection)
         except self._driver.Error as error:
             raise self._why_not(error) from error
         self._watch = Watch(connection)
@@ -100,22 +115,39 @@ class PostgresDatabase(ServerDatabase):
 
     def _begin_snapshot(self, connection: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{_LOCALLY if self._is_bare else ''}")
 
     def _schema_query(self) -> str:
+        # Not information_schema, which hides what this user may not read, so that it would seem not to be there.
         return (
-            "SELECT table_name::text, column_name::text FROM information_schema.columns "
-            "WHERE table_schema = ANY(current_schemas(false))"
+            "SELECT c.relname::text, a.attname::text FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid "
+            "JOIN pg_attribute a ON a.attrelid = c.oid WHERE n.nspname = ANY(current_schemas(false)) "
+            "AND pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 "
+            "AND NOT a.attisdropped"
         )
 
     def _fetch(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        with self._asking() as cursor:
+            cursor.execute(sql, tuple(values))
+            return list(cursor.fetchall())
+
+    def _fetch_each(self, take: Callable[[list[Any]], object], sql: str, values: Sequence[Any]) -> None:
+        with self._asking() as cursor:
+            cursor.execute(f"DECLARE found NO SCROLL CURSOR FOR {sql}", tuple(values))
+        while rows := self._fetch(f"FETCH {AT_ONCE} FROM found", ()):
+            take(rows)
+        with self._asking() as cursor:
+            cursor.execute("CLOSE found")
+
+    @contextmanager
+    def _asking(self) -> Iterator[Any]:
+        """A cursor for one question, whose answer has to come in time."""
         watch = self._watch
         if watch.has_hung_up:
             raise LostConnection("an earlier answer did not come")
         try:
             with watch.at_most(SILENCE_S), self._reading(), self._connection.cursor(**self._binary) as cursor:
-                cursor.execute(sql, tuple(values))
-                return list(cursor.fetchall())
+                yield cursor
         except self._driver.Error as error:
             raise self._too_slow() if watch.has_hung_up else self._translated(error) from error
         except UnicodeEncodeError:
@@ -129,16 +161,13 @@ class PostgresDatabase(ServerDatabase):
         if not self._is_bare or self._in_snapshot:
             yield
             return
-        self._say("BEGIN READ ONLY")
-        try:
-            yield
-        finally:
-            with suppress(self._driver.Error):
-                self._say("ROLLBACK")
-
-    def _say(self, statement: str) -> None:
         with self._connection.cursor() as cursor:
-            cursor.execute(statement)
+            cursor.execute(f"BEGIN READ ONLY{_LOCALLY}")
+            try:
+                yield
+            finally:
+                with suppress(self._driver.Error):
+                    cursor.execute("ROLLBACK")
 
     @cached_property
     def _binary(self) -> dict[str, bool]:
@@ -147,7 +176,7 @@ class PostgresDatabase(ServerDatabase):
 
     def _why_not(self, error: Any) -> AgentNNError:
         state, said = _state(error), str(error)
-        if "invalid connection option" in said or "invalid integer value" in said:
+        if re.search(r"invalid (connection option|\w+ value)", said):
             return UsageError(f"{self.address.uri}: {self._said(error)}", hint="check the tracking URI")
         if state in _WRONG_PASSWORD or "authentication failed" in said or "no password supplied" in said:
             return self._refused("the user or the password is wrong", "check the tracking URI, or ~/.pgpass")
@@ -175,6 +204,13 @@ class PostgresDatabase(ServerDatabase):
                 hint="check that the server runs",
             )
         return self._refused(self._said(error), "look at the server's log")
+
+
+def _is_read_only(connection: Any) -> bool:
+    """Whether a session took what it was told when it began."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW default_transaction_read_only")
+        return bool(cursor.fetchone()[0] == "on")
 
 
 def _state(error: Any) -> str:

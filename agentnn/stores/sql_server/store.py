@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentnn.settings import Settings
+from agentnn.stores.sql.mlflow_tables import MODEL_TABLES, RUN_TABLES
 from agentnn.stores.sql.registry import ModelTables
-from agentnn.stores.sql.sqlite_file import MODEL_TABLES, RUN_TABLES
 from agentnn.stores.sql.store import MlflowTables
 from agentnn.stores.sql.where import where
 from agentnn.stores.sql_server.address import parse_address
 from agentnn.stores.sql_server.means import best_by_mean
-from agentnn.stores.sql_server.newest import newest_ids
+from agentnn.stores.sql_server.newest import newest_filtered_ids, newest_ids
 from agentnn.stores.sql_server.ordering import ids_sorted_here, is_sorted_here
 from agentnn.stores.sql_server.resolving import resolved
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from agentnn.records import Run
     from agentnn.stores.measures import StoreMeasures
     from agentnn.stores.sql.dialect import Sql
-    from agentnn.stores.sql.sqlite_file import Tables
+    from agentnn.stores.sql.mlflow_tables import Tables
+    from agentnn.stores.sql.odd_values import OddValues
     from agentnn.stores.sql_server.database import ServerDatabase
 
 _MOST_AT_ONCE = 1000
@@ -70,21 +71,26 @@ class ServerTables(MlflowTables):
 
     def _ids_in_chunks(self, query: RunQuery) -> Iterator[Sequence[str]]:
         if is_sorted_here(query.order_by):
-            return iter([ids_sorted_here(self._database, query.order_by, self._scope(query))[: query.limit]])
-        if query.filter is not None and query.limit is not None and not query.order_by:
-            condition = self._condition(query.filter)
-            found = newest_ids(self._database, self._scope(query._replace(filter=None)), condition, query.limit)
-            if found is not None:
-                return iter([found])
-        return super()._ids_in_chunks(query)
+            return ids_sorted_here(self._database, query.order_by, self._scope(query), query.limit)
+        found = self._newest(query)
+        return super()._ids_in_chunks(query) if found is None else iter([found])
 
-    def _ranked(self, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
+    def _newest(self, query: RunQuery) -> list[str] | None:
+        """The ids by a shorter way, where there is one."""
+        if query.order_by or query.limit is None:
+            return None
+        scope = self._scope(query._replace(filter=None))
+        if query.filter is not None:
+            return newest_filtered_ids(self._database, scope, self._condition(query.filter), query.limit)
+        return newest_ids(self._database, scope, query.limit) if query.limit <= _MOST_AT_ONCE else None
+
+    def _ranked(self, query: BestQuery, scope: Sql, odd: OddValues | None) -> list[tuple[str, float]]:
         if query.aggregate == "mean":
             return best_by_mean(self._database, query, scope)
-        return super()._ranked(query, scope)
+        return super()._ranked(query, scope, odd)
 
     def _condition(self, expression: Expression) -> Sql:
-        has_datasets = self._has_dataset_tables
+        has_datasets = self._runs.has_datasets
         asked = resolved(expression, self._database, datasets=has_datasets)
         return where(asked, self._dialect, datasets=has_datasets)
 

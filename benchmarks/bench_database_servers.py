@@ -1,6 +1,6 @@
-"""Reading PostgreSQL in process: ``ModelManager`` against ``MlflowClient`` on the same database.
+"""Reading PostgreSQL and MariaDB in process: ``ModelManager`` against ``MlflowClient`` on the same database.
 
-A server of its own is started, with the cost of being safe (it is as Debian ships it, but for its memory), and gets the
+A server of its own is started as the tests start it, which is as it comes but for the costs of being safe, and gets the
 rows of the SQLite store of the same size, analysed. Both sides keep their manager or client, so that start-up is not in
 the times; the best run as a whole process comes last.
 """
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
+SERVERS = {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 TESTS = given.HERE.parent / "tests"
 TABLES = (
     "experiments", "runs", "params", "tags", "metrics", "latest_metrics", "registered_models", "registered_model_tags",
     "model_versions", "registered_model_aliases",
 )  # fmt: skip
 BEST, FILTERED, NEWEST, ONE, ALL = "best run", "a filter, 100 runs", "latest 100", "one run", "all runs as records"
+AT_ONCE = 10_000
 FILTER = "metrics.sharpe_ratio > 1.5 and params.optimizer = 'adam'"
 STRICT = "best run, of those that are finished and finite"
 FINITE = f"attributes.status = 'FINISHED' and metrics.{given.METRIC} < 1e308"
@@ -35,21 +37,23 @@ BEST_GOAL, OTHER_GOAL = Goal(at_least=4), Goal(at_least=1.5)
 
 
 def main() -> None:
-    """Print a table a size."""
+    """Print a table a server and size."""
     options = options_of()
     if options.uri:
         compare_reads(options.runs[0], options.uri, options)
         return
-    for runs in options.runs:
-        with server_of(given.store_of(runs)) as uri:
-            # The server takes what the tests need, the measured environment has what users have.
-            argv = [options.python, *sys.argv, "--python", options.python, "--runs", str(runs), "--uri", uri]
-            subprocess.run(argv, check=True, env=given.clean_environment())
+    for server in options.servers:
+        for runs in options.runs:
+            with server_of(server, given.store_of(runs)) as uri:
+                # The server takes what the tests need, the measured environment has what users have.
+                ours = ["--python", options.python, "--servers", server, "--runs", str(runs), "--uri", uri]
+                subprocess.run([options.python, *sys.argv, *ours], check=True, env=given.clean_environment())
 
 
 def options_of() -> Namespace:
     """Read the options."""
     parser = given.parser(__doc__)
+    parser.add_argument("--servers", choices=SERVERS, nargs="+", default=["postgresql"])
     parser.add_argument("--runs", type=int, nargs="+", default=[100_000])
     parser.add_argument("--all-up-to", type=int, default=10_000, help="largest store read in full")
     parser.add_argument("--uri", help="(internal) the server to measure")
@@ -60,35 +64,60 @@ def options_of() -> Namespace:
 
 
 @contextmanager
-def server_of(store: Path) -> Iterator[str]:
+def server_of(server: str, store: Path) -> Iterator[str]:
     """Start a server that holds what a SQLite store holds, and give its tracking URI."""
     sys.path.append(str(TESTS))
-    from real_stores import PostgresCluster
+    from real_stores import MariaCluster, PostgresCluster
 
-    with PostgresCluster() as cluster:
-        uri = cluster.create_store("/nowhere/0")
+    with PostgresCluster() if server == "postgresql" else MariaCluster(memory="128M") as cluster:
+        uri = cluster.uri if isinstance(cluster, MariaCluster) else cluster.create_store("/nowhere/0")
         note(f"copying {store.name} …")
-        fill(uri, store)
+        with closing(sqlite3.connect(store)) as source:
+            fill_postgresql(uri, source) if server == "postgresql" else fill_mariadb(uri, source)
         yield uri
 
 
-def fill(uri: str, store: Path) -> None:
+def fill_postgresql(uri: str, source: sqlite3.Connection) -> None:
     """Copy the rows and have PostgreSQL look at them, as its autovacuum would soon."""
     import psycopg
 
-    with (
-        psycopg.connect(uri.replace("+psycopg", ""), autocommit=True) as target,
-        closing(sqlite3.connect(store)) as source,
-    ):
+    with psycopg.connect(uri.replace("+psycopg", ""), autocommit=True) as target:
         target.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE")
         for table in TABLES:
-            columns = [row[1] for row in source.execute(f"PRAGMA table_info({table})")]
+            columns = columns_of(source, table)
             names = ", ".join(f'"{column}"' for column in columns)
             flags = {index for index, column in enumerate(columns) if column == "is_nan"}
             with target.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
                 for row in source.execute(f"SELECT {names} FROM {table}"):
                     copy.write_row([bool(one) if at in flags else one for at, one in enumerate(row)])
         target.execute("VACUUM ANALYZE")
+
+
+def fill_mariadb(uri: str, source: sqlite3.Connection) -> None:
+    """Copy the rows and have MariaDB look at them."""
+    import pymysql
+    from sqlalchemy.engine import make_url
+
+    at = make_url(uri)
+    with closing(pymysql.connect(host=at.host, port=at.port or 0, user=at.username, database=at.database)) as target:
+        cursor = target.cursor()
+        cursor.execute("SET foreign_key_checks = 0, unique_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
+        for table in reversed(TABLES):
+            cursor.execute(f"DELETE FROM {table}")
+        for table in TABLES:
+            columns = columns_of(source, table)
+            names, places = ", ".join(f"`{column}`" for column in columns), ", ".join(["%s"] * len(columns))
+            rows = source.execute(f"SELECT {names} FROM {table}")
+            while some := rows.fetchmany(AT_ONCE):
+                cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", some)
+            target.commit()
+            cursor.execute(f"ANALYZE TABLE {table}")
+            cursor.fetchall()
+
+
+def columns_of(source: sqlite3.Connection, table: str) -> list[str]:
+    """Give the names of a table's columns."""
+    return [row[1] for row in source.execute(f"PRAGMA table_info({table})")]
 
 
 # --- times -----------------------------------------------------------------------------------------
@@ -101,13 +130,14 @@ def compare_reads(runs: int, uri: str, options: Namespace) -> None:
         if question != ALL or runs <= options.all_up_to:
             given.same(question, own[question](), peer[STRICT if question == BEST else question]())
     note("both sides find the same runs")
-    print_header(f"{runs:,} runs in process, PostgreSQL")
+    server = SERVERS[options.servers[0]]
+    print_header(f"{runs:,} runs in process, {server}")
     for question, call in own.items():
         if question != ALL or runs <= options.all_up_to:
             goal = BEST_GOAL if question == BEST else OTHER_GOAL
             labels = (question, "agentnn", "MlflowClient")
             compare_calls(labels, call, peer[question], rounds=3 if question == ALL else options.rounds, goal=goal)
-    print_header(f"{runs:,} runs, whole processes, PostgreSQL")
+    print_header(f"{runs:,} runs, whole processes, {server}")
     whole = given.subjects(options.python, Path("/nowhere"))
     at = ["--tracking-uri", uri, "run", "best", "-m", given.METRIC, "-o", "id"]
     client = whole.peer_best()
