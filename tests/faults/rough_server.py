@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-Answer = bytes | None
+Answer = bytes | Iterator[bytes] | None
 
 
 def reply(status: str = "200 OK", body: bytes | object = b"", **headers: str) -> bytes:
@@ -29,7 +30,8 @@ class RoughServer:
     """Listens on 127.0.0.1 for the duration of a ``with``.
 
     Args:
-        answer: What it says to a request, given as its head and how many came before; ``None`` ends the connection.
+        answer: What it says to a request, given as its head and how many came before, at once or piece by piece;
+            ``None`` ends the connection.
         certificate: A file with a certificate and its key, to speak TLS.
 
     Attributes:
@@ -94,6 +96,10 @@ class RoughServer:
                     said = self._answer(head, len(self.heads) - 1)
                     if said is None:
                         return
+                    if not isinstance(said, bytes):
+                        for piece in said:
+                            client.sendall(piece)
+                        continue
                     client.sendall(said)
                     if b"connection: close" in said.lower():
                         client.shutdown(socket.SHUT_WR)

@@ -25,7 +25,7 @@ from agentnn.query.runs import RunQuery
 from agentnn.query.selection import BestQuery, aggregate_history, rank
 from agentnn.records import Metric, Run
 from agentnn.settings import Settings
-from agentnn.stores.mlflow.client import MlflowClientStore
+from agentnn.stores.mlflow.store import MlflowClientStore
 from agentnn.stores.opening import open_store
 from agentnn.stores.progress import told_to
 from agentnn.stores.rest import best_by_history, histories

@@ -32,7 +32,7 @@ from agentnn.settings import Settings
 from agentnn.stores.experiment_changes import open_experiment_changes
 from agentnn.stores.many_runs import AT_ONCE
 from agentnn.stores.mlflow.experiment_changes import MlflowExperimentChanges
-from agentnn.stores.mlflow.models import model_location
+from agentnn.stores.mlflow.model_places import model_location
 from agentnn.stores.mlflow.registry_changes import MlflowRegistryChanges
 from agentnn.stores.mlflow.run_changes import MlflowRunChanges
 from agentnn.stores.opening import open_registry, open_store

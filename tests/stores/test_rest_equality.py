@@ -38,7 +38,7 @@ from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import BestQuery
 from agentnn.settings import Settings
 from agentnn.stores.opening import open_store
-from agentnn.stores.rest import best, counting, searching
+from agentnn.stores.rest import best, counting, nested, searching
 from agentnn.stores.rest.pushdown import NO_VALUE, Pushed, pushed, pushed_order
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def pair(
 @pytest.fixture(scope="module")
 def large(pair: ServedPair) -> ServedPair:
     """Some hundreds of runs: more than a page, and than what is read rather than counted; for the first class only."""
-    pair.fill(seeded_store(7, 700, PLAIN_TEXTS))
+    pair.fill(seeded_store(7, 450, PLAIN_TEXTS))
     analyze(pair.database)
     return pair
 
@@ -91,7 +91,7 @@ class TestLarge:
         theirs = large.theirs(large.experiment_ids(), view="all")
         ours = list(large.ours.search_runs(RunQuery(tuple(large.experiment_ids()), view="all")))
         assert [comparable(run) for run in ours] == [comparable(run) for run in theirs]
-        assert len(ours) == 700
+        assert len(ours) == 450
 
     @pytest.mark.parametrize(
         ("filter_text", "order_by"),
@@ -147,6 +147,24 @@ class TestLarge:
         assert list(map(comparable, large.ours.search_runs(query))) == expected
         assert len(expected) == 5
         assert str(large.ours.best_runs(BestQuery("loss", scope=query, tally=True))) == str(by_best)
+
+    @pytest.mark.parametrize("reading_s", [1e-9, 1e9, None], ids=["all are read", "one by one", "refused"])
+    def test_nested_runs_are_found_wherever_they_are(
+        self, large: ServedPair, reading_s: float | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        nested_runs = [run for run in large.ours.search_runs(RunQuery(view="all")) if run.parent_run_id]
+        parents = {str(run.parent_run_id): run for run in nested_runs}
+        assert len(parents) > 10
+        if reading_s is None:
+            monkeypatch.setattr(Pushed, "__str__", lambda one: "this is ( no filter" if one.conditions else "")
+        else:
+            monkeypatch.setattr(nested, "_READING_S", reading_s)
+        some = [*list(parents)[::2], "f" * 32]
+        for view in VIEWS:
+            visible = [run for run in large.ours.search_runs(RunQuery(view=view)) if run.parent_run_id in some]
+            for asked in (some, some[:1], []):
+                expected = [run.run_id for run in visible if run.parent_run_id in asked]
+                assert [run.run_id for run in large.ours.nested_in(asked, view)] == expected
 
     @pytest.mark.parametrize("ascending", [True, False])
     def test_behind_the_values_come_those_that_have_none(self, large: ServedPair, ascending: bool) -> None:

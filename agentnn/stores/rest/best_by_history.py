@@ -12,7 +12,7 @@ from agentnn.query.runs import RunQuery
 from agentnn.query.selection import rank
 from agentnn.records import Metric
 from agentnn.stores.aggregates import Summarised, judged_values, summarised
-from agentnn.stores.history_cache import trace_of
+from agentnn.stores.history_traces import trace_of
 from agentnn.stores.rest import searching
 from agentnn.stores.rest.best import takes_part
 from agentnn.stores.rest.histories import metric_histories
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from agentnn.query.selection import Best, BestQuery
     from agentnn.records import Run
-    from agentnn.stores.history_cache import HistoryCache, Trace
+    from agentnn.stores.history_cache import HistoryCache
+    from agentnn.stores.history_traces import Trace
     from agentnn.stores.rest.searching import Scope
     from agentnn.stores.rest.transport import Transport
 

@@ -12,15 +12,17 @@ import time
 from typing import TYPE_CHECKING
 
 from agentnn.stores.rest.outgoing import FileBody, has_come, head_of, send_file
+from agentnn.stores.rest.patience import UntilDeadline, WhileEnoughComes
+from agentnn.stores.rest.reaching import connected, time_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agentnn.stores.rest.access import Access
+    from agentnn.stores.rest.patience import Patience
 
 _LONGEST_LINE = 1 << 16
 _MOST_HEADERS = 200
-_CHUNK = 1 << 18
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _WITHOUT_BODY = (204, 304)
 
@@ -78,6 +80,7 @@ class Connection:
         self._buffer = b""
         self._unread: Reply | None = None
         self._ends = False
+        self._patience: Patience = UntilDeadline(0)
 
     @property
     def is_open(self) -> bool:
@@ -128,8 +131,8 @@ class Connection:
             target: The path, and what follows it, quoted.
             headers: What goes with it; ``Content-Length`` is added.
             body: What is sent; ``None`` for nothing.
-            timeout_s: How long the connection, and the head, and each part of the body after it, may take; with a file,
-                each part of it that is sent, too.
+            timeout_s: How long the connection and the head may take together, and how long the body after it may bring
+                too little; with a file, each part of it that is sent, too.
 
         Raises:
             OSError: No answer, or none that is HTTP.
@@ -137,8 +140,8 @@ class Connection:
         deadline = time.monotonic() + timeout_s
         try:
             if self._socket is None:
-                self._socket = _connected(self._access, deadline)
-            self._socket.settimeout(_left(deadline))
+                self._socket = connected(self._access, deadline)
+            self._socket.settimeout(time_left(deadline))
             is_whole = True
             if isinstance(body, FileBody):
                 self._socket.sendall(head_of(method, target, headers, body.size))
@@ -147,23 +150,24 @@ class Connection:
             else:
                 length = None if body is None else len(body)
                 self._socket.sendall(head_of(method, target, headers, length) + (body or b""))
-            status, answered = self._head(deadline)
-            self._socket.settimeout(timeout_s)
+            self._patience = UntilDeadline(deadline)
+            status, answered = self._head()
+            self._patience = WhileEnoughComes(timeout_s)
         except BaseException:
             self.close()
             raise
         self._ends = _ends(answered) or not is_whole
-        reply = Reply(self, status, answered, self._body(method, status, answered))
+        reply = Reply(self, status, answered, self._decoded(self._body(method, status, answered), answered))
         self._unread = reply
         return reply
 
-    def _head(self, deadline: float) -> tuple[int, dict[str, str]]:
+    def _head(self) -> tuple[int, dict[str, str]]:
         while True:
-            line = self._line(deadline)
+            line = self._line()
             status = _status(line)
             headers: dict[str, str] = {}
             for _ in range(_MOST_HEADERS):
-                field = self._line(deadline)
+                field = self._line()
                 if not field:
                     break
                 name, colon, value = field.partition(b":")
@@ -177,12 +181,10 @@ class Connection:
                     headers.setdefault("connection", "close")
                 return status, headers
 
-    def _line(self, deadline: float | None = None) -> bytes:
+    def _line(self) -> bytes:
         while b"\n" not in self._buffer:
             if len(self._buffer) > _LONGEST_LINE:
                 raise BrokenOff("a line of the answer does not end")
-            if deadline is not None and self._socket is not None:
-                self._socket.settimeout(_left(deadline))
             self._buffer += self._received()
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.rstrip(b"\r")
@@ -194,13 +196,26 @@ class Connection:
             while size := _hexadecimal(self._line()):
                 yield from self._exactly(size)
                 self._line()
-            while self._line():  # trailers
-                pass
+            self._skip_trailers()
         elif "content-length" in headers:
             yield from self._exactly(_decimal(headers["content-length"]))
         else:
             self._ends = True
             yield from self._until_the_end()
+
+    def _skip_trailers(self) -> None:
+        for _ in range(_MOST_HEADERS):
+            if not self._line():
+                return
+        raise BrokenOff("the answer's body does not end")
+
+    def _decoded(self, body: Iterator[bytes], headers: Mapping[str, str]) -> Iterator[bytes]:
+        encoding = headers.get("content-encoding", "").lower()
+        if not encoding:
+            return body
+        from agentnn.stores.rest.decoding import decoded  # nobody asks for it
+
+        return decoded(body, encoding)
 
     def _exactly(self, size: int) -> Iterator[bytes]:
         while size > 0:
@@ -222,44 +237,10 @@ class Connection:
             raise BrokenOff("the connection was closed")
         if _QUICKACK is not None:  # it holds for one answer only
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        chunk = self._socket.recv(_CHUNK)
+        chunk = self._patience.receive(self._socket)
         if not chunk:
             raise BrokenOff("the server ended the connection")
         return chunk
-
-
-def _connected(access: Access, deadline: float) -> socket.socket:
-    address = access.address
-    connected = _reached(address.host, address.port, deadline)
-    try:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if address.scheme == "https":
-            from agentnn.stores.rest.encryption import encrypted  # a third of what a question takes
-
-            connected.settimeout(_left(deadline))
-            return encrypted(connected, address.host, access.tls)
-    except BaseException:
-        connected.close()
-        raise
-    return connected
-
-
-def _reached(host: str, port: int, deadline: float) -> socket.socket:
-    """A connection to the first address of a host that answers; all together have until the deadline."""
-    places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for number, (family, kind, protocol, _, place) in enumerate(places, 1):
-        opened = socket.socket(family, kind, protocol)
-        try:
-            opened.settimeout(_left(deadline) / (len(places) - number + 1))
-            opened.connect(place)
-        except OSError:
-            opened.close()
-            if number == len(places):
-                raise
-        else:
-            return opened
-    raise BrokenOff("the host has no address")
 
 
 def _status(line: bytes) -> int:
@@ -275,20 +256,13 @@ def _ends(headers: Mapping[str, str]) -> bool:
 
 
 def _hexadecimal(text: bytes) -> int:
-    try:
-        return int(text.partition(b";")[0].strip(), 16)
-    except ValueError:
-        raise BrokenOff("the answer's body is no HTTP") from None
+    digits = text.partition(b";")[0].strip()
+    if not digits or digits.strip(b"0123456789abcdefABCDEF"):
+        raise BrokenOff("the answer's body is no HTTP")
+    return int(digits, 16)
 
 
 def _decimal(text: str) -> int:
     if not text.isdecimal():
         raise BrokenOff("the answer's length is no number")
     return int(text)
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    return left

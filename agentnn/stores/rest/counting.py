@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from agentnn.stores.rest.transport import Transport
 
 _MOST = 1 << 40
-_FEW = 30
+_FEW = 32
+"""Runs that are read rather than counted: that takes as long as a question or two."""
 
 
 class CannotCount(Exception):
@@ -44,33 +45,74 @@ def count(
     Raises:
         CannotCount: The server can't be asked so.
     """
-    question = scope.question(1, *conditions)
     if at_most == 0 or not scope.experiment_ids:
         return 0
-    if are_few:
-        answer = transport.post("runs/search", scope.question(_FEW, *conditions))
-        if not answer.get("next_page_token"):
-            return len(answer.get("runs") or [])
-    if at_most is not None and _is_there(transport, question, at_most - 1):
-        return at_most
-    if not _is_there(transport, question, 0):
-        return 0
-    low, high = 1, at_most  # a run is at low - 1, none is at high - 1
-    step = 64
-    while high is None:
-        if not _is_there(transport, question, low + step - 1):
-            high = low + step
-        elif low > _MOST:
-            raise CannotCount
-        else:
-            low, step = low + step, step * 8
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _is_there(transport, question, middle - 1):
+    looked = _Looked(transport, scope, conditions)
+    if are_few and (number := looked.count_if_few()) is not None:
+        return number
+    low, high = looked.bounds_from_below() if at_most is None else looked.bounds_from_above(at_most)
+    while high - low >= _FEW:
+        middle = (low + high + 1) // 2
+        if looked.has(middle):
             low = middle
         else:
-            high = middle
-    return low
+            high = middle - 1
+    return low if low == high else low + looked.number_behind(low, high - low)
+
+
+class _Looked:
+    """Looks whether a search finds so many runs."""
+
+    def __init__(self, transport: Transport, scope: Scope, conditions: tuple[str, ...]) -> None:
+        self._transport = transport
+        self._one = scope.question(1, *conditions)
+        self._few = scope.question(_FEW, *conditions)
+
+    def has(self, number: int) -> bool:
+        """Whether there are at least so many."""
+        return _is_there(self._transport, self._one, number - 1)
+
+    def count_if_few(self) -> int | None:
+        """How many there are, where that is hardly any."""
+        answer = self._transport.post("runs/search", self._few)
+        return None if answer.get("next_page_token") else len(answer.get("runs") or [])
+
+    def number_behind(self, number: int, at_most: int) -> int:
+        """How many there are besides the first ones; these are read."""
+        token = {"page_token": _token(number)} if number else {}
+        answer = self._transport.post("runs/search", {**self._few, **token, "max_results": at_most + 1})
+        return len(answer.get("runs") or [])
+
+    def bounds_from_below(self) -> tuple[int, int]:
+        """Two numbers between which theirs is, both of them included."""
+        if not self.has(1):  # whose answer also says what the server's tokens are
+            return 0, 0
+        low, step = 1, 2 * _FEW
+        while self.has(low + step):
+            if low > _MOST:
+                raise CannotCount
+            low, step = low + step, step * 8
+        return low, low + step - 1
+
+    def bounds_from_above(self, at_most: int) -> tuple[int, int]:
+        """The same where their number is often just one that it can't be more than, or not much less."""
+        if self.has(at_most):
+            return at_most, at_most
+        high, step = at_most - 1, 2 * _FEW
+        while high > step:
+            if self.has(high - step):
+                return high - step, high
+            high, step = high - step - 1, step * 8
+        return 0, high
+
+
+def is_more_than(transport: Transport, scope: Scope, number: int) -> bool:
+    """Whether a search finds more runs than a number; one question.
+
+    Raises:
+        CannotCount: The server can't be asked so.
+    """
+    return _is_there(transport, scope.question(1), number)
 
 
 def _is_there(transport: Transport, question: Mapping[str, Any], place: int) -> bool:

@@ -140,6 +140,12 @@ class RestStore:
         both = present if query.filter is None else And((query.filter, present))
         return next(self.search_runs(RunQuery(query.experiment_ids, both, limit=1, view=query.view)), None) is not None
 
+    def nested_in(self, parents: Sequence[str], view: View) -> list[Run]:
+        """See :class:`~agentnn.stores.base.FindsNested`."""
+        from agentnn.stores.rest.nested import nested_in
+
+        return nested_in(self._transport, parents, view)
+
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         from agentnn.stores.rest.histories import metric_history  # most questions are others

@@ -6,12 +6,13 @@ import json
 import os
 import time
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from agentnn.errors import StoreUnavailable, UsageError
 from agentnn.stores.rest.connection import BrokenOff, Connection, Reply
 from agentnn.stores.rest.outgoing import FileBody
+from agentnn.stores.rest.patience import TooSlow
 from agentnn.stores.rest.replies import TRANSIENT, parsed, refusal
 
 if TYPE_CHECKING:
@@ -23,6 +24,26 @@ if TYPE_CHECKING:
 API = "/api/2.0/mlflow/"
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 2.0
+
+
+class _Request(NamedTuple):
+    """What is asked, and how patiently.
+
+    Attributes:
+        method, path, body: What goes to the server.
+        is_read: Whether nothing is written.
+        timeout_s: How long the server may be silent.
+        tries: How often it may be sent.
+        last_try: When it may be sent again at the latest, on the monotonic clock.
+    """
+
+    method: str
+    path: str
+    body: bytes | FileBody | None
+    is_read: bool
+    timeout_s: float
+    tries: int
+    last_try: float
 
 
 class Transport:
@@ -108,7 +129,7 @@ class Transport:
             NotFoundError, UsageError, StoreUnavailable: It is no success.
         """
         with self._turn:
-            reply = self._tried("GET", path, None, read=True, timeout_s=max(timeout_s, self._access.timeout_s))
+            reply = self._tried(self._request("GET", path, None, read=True, timeout_s=timeout_s))
             if 200 <= reply.status < 300:
                 return reply
             body = self._whole(reply, path)
@@ -127,20 +148,22 @@ class Transport:
         """
         with source.open("rb") as file, self._turn:
             body = FileBody(file, os.fstat(file.fileno()).st_size)
-            reply = self._tried("PUT", path, body, read=False, timeout_s=max(timeout_s, self._access.timeout_s))
+            reply = self._tried(self._request("PUT", path, body, read=False, timeout_s=timeout_s))
             answer = self._whole(reply, path)
         if answer or not 200 <= reply.status < 300:  # some servers say nothing to it
             parsed(reply.status, reply.headers, answer, path, self._secrets)
 
     def _asked(self, method: str, path: str, body: bytes | None, *, read: bool = True) -> dict[str, Any]:
         with self._turn:
+            request = self._request(method, path, body, read=read)
             for again in range(2):
-                reply = self._tried(method, path, body, read=read, timeout_s=self._access.timeout_s)
+                reply = self._tried(request)
                 try:
                     answer = reply.read()
                     break
                 except OSError as error:
-                    if again or not read or isinstance(error, TimeoutError):
+                    is_hopeless = isinstance(error, TimeoutError) or time.monotonic() > request.last_try
+                    if again or not read or is_hopeless:
                         raise self._no_answer(error) from error
         return parsed(reply.status, reply.headers, answer, path.partition("?")[0], self._secrets)
 
@@ -150,48 +173,57 @@ class Transport:
         except OSError as error:
             raise self._no_answer(error) from error
 
-    def _tried(self, method: str, path: str, body: bytes | FileBody | None, *, read: bool, timeout_s: float) -> Reply:
+    def _request(
+        self, method: str, path: str, body: bytes | FileBody | None, *, read: bool, timeout_s: float = 0
+    ) -> _Request:
+        timeout_s = max(timeout_s, self._access.timeout_s)
+        tries = 1 + (self._access.retries if read else 0)
+        last_try = time.monotonic() + (timeout_s + _LONGEST_PAUSE_S) * max(self._access.retries, 1)
+        return _Request(method, path, body, read, timeout_s, tries, last_try)
+
+    def _tried(self, request: _Request) -> Reply:
         """The first answer that is not transient, or the last one."""
         if self._process != os.getpid() or self._connection.is_busy:
             self._connection.retire()
             self._connection, self._process = Connection(self._access), os.getpid()
-        tries = 1 + (self._access.retries if read else 0)
-        for number in range(1, tries + 1):
+        for number in range(1, request.tries + 1):
             try:
-                reply = self._sent(method, path, body, read, timeout_s)
+                reply = self._sent(request)
             except OSError as error:
-                if number == tries or type(error).__name__ == "SSLCertVerificationError":
-                    raise self._no_answer(error, timeout_s) from error
+                is_last = number == request.tries or time.monotonic() > request.last_try
+                if is_last or type(error).__name__ == "SSLCertVerificationError":
+                    raise self._no_answer(error, request.timeout_s) from error
                 pause = _pause_s(number)
             else:
-                if reply.status not in TRANSIENT or number == tries:
+                if reply.status not in TRANSIENT or number == request.tries:
                     return reply
                 pause = max(_pause_s(number), _asked_pause_s(reply))
                 reply.close()
             time.sleep(pause)
         raise AssertionError("unreachable")
 
-    def _sent(self, method: str, path: str, body: bytes | FileBody | None, read: bool, timeout_s: float) -> Reply:
-        headers = dict(self._access.headers)
+    def _sent(self, request: _Request) -> Reply:
+        headers, body = dict(self._access.headers), request.body
         if body is not None:
             headers["Content-Type"] = "application/json" if isinstance(body, bytes) else "application/octet-stream"
-        target = self._access.address.prefix + path
-        if not read and self._connection.has_ended:  # a write is not sent twice
+        target = self._access.address.prefix + request.path
+        if not request.is_read and self._connection.has_ended:  # a write is not sent twice
             self._connection.close()
         was_open = self._connection.is_open
         try:
-            return self._connection.exchange(method, target, headers, body, timeout_s)
+            return self._connection.exchange(request.method, target, headers, body, request.timeout_s)
         except (BrokenOff, ConnectionError):
-            if not (was_open and read):
+            if not (was_open and request.is_read):
                 raise
         # The server ended a connection that nobody used: that says nothing of the question.
-        return self._connection.exchange(method, target, headers, body, timeout_s)
+        return self._connection.exchange(request.method, target, headers, body, request.timeout_s)
 
     def _no_answer(self, error: OSError, timeout_s: float | None = None) -> StoreUnavailable:
         hint = "check the tracking URI and that its server runs"
         words = error.strerror or str(error)
         if isinstance(error, TimeoutError):
-            words = f"nothing came for {timeout_s or self._access.timeout_s:g} s"
+            much = "too little" if isinstance(error, TooSlow) else "nothing"
+            words = f"{much} came for {timeout_s or self._access.timeout_s:g} s"
             hint += "; MLFLOW_HTTP_REQUEST_TIMEOUT says how long to wait"
         elif type(error).__name__.startswith("SSL"):
             words = f"TLS: {getattr(error, 'verify_message', '') or words}"
