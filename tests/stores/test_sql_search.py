@@ -91,6 +91,7 @@ FILTERS = (
     "attributes.run_id = 'odd-500'",
     "attributes.run_id LIKE 'odd-%'",
     "attributes.run_id LIKE 'odd-_00'",
+    "attributes.run_id LIKE 'odd-_0%'",
     "attributes.run_id LIKE '0%' AND metrics.score > 1",
     "attributes.run_id LIKE '%'",
     "attributes.status = 'FAILED'",
@@ -103,8 +104,10 @@ def test_filters(store: SqlStore, every: list[Run], text: str, limit: int | None
     condition = parse_filter(text)
     for view in ("active", "all"):
         expected = [run for run in every if matches(condition, run) and view in ("all", run.lifecycle_stage)]
-        found = list(store.search_runs(RunQuery(filter=condition, limit=limit, view=view)))
-        assert [run.run_id for run in found] == [run.run_id for run in sorted_runs(expected)][:limit]
+        query = RunQuery(filter=condition, limit=limit, view=view)
+        found = [run.run_id for run in store.search_runs(query)]
+        assert found == [run.run_id for run in sorted_runs(expected)][:limit]
+        assert list(store.search_run_ids(query)) == found
 
 
 @pytest.mark.parametrize("limit", [1, 7, 400, 1000, 2900, None])
@@ -118,6 +121,14 @@ def test_the_order_of_a_metric(store: SqlStore, every: list[Run], order: str, li
         assert [run.run_id for run in found] == [run.run_id for run in sorted_runs(expected, keys)][:limit]
 
 
+@pytest.fixture(params=["as it is", "read ahead, with more odd values than are set aside"])
+def read(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "as it is":
+        monkeypatch.setattr("agentnn.stores.sql.sqlite_file.LARGE_BYTES", 0)
+        monkeypatch.setattr("agentnn.stores.sql.odd_values._MOST", 50)
+
+
+@pytest.mark.usefixtures("read")
 @pytest.mark.parametrize("include_unfinished", [False, True])
 @pytest.mark.parametrize("text", [None, "params.seed = '7'", "metrics.score > 0", "attributes.status = 'FAILED'"])
 @pytest.mark.parametrize("metric", ["score", "rare", "nobody"])
@@ -139,13 +150,12 @@ def test_the_best_run_and_what_was_left_out(
 
 
 @pytest.mark.parametrize("limit", [None, 10_500, 2000])
-def test_pages_of_a_database_server(path: Path, every: list[Run], limit: int | None, monkeypatch: pytest.MonkeyPatch):
+def test_chunks_of_a_database_server(path: Path, every: list[Run], limit: int | None, monkeypatch: pytest.MonkeyPatch):
     """A server's way, on rows that are quicker to make: half of the runs began with another one, some at no time."""
 
     class Server(Dialect):
         has_rowid = False
 
-    monkeypatch.setattr(sql_search, "_PAGE", 333)
     monkeypatch.setattr(sql_search, "CHUNK", 100)
     monkeypatch.setattr(sql_search, "_FEW", 1000)
     monkeypatch.setattr(ReadOnlyDatabase, "dialect", Server())
@@ -169,4 +179,6 @@ def test_ids_of_any_kind_come_back_in_order():
         chunks = list(kept.chunks(size))
         assert [run_id for chunk in chunks for run_id in chunk] == everything
         assert all(len(chunk) == size for chunk in chunks[:-1])
+    backwards = range(len(everything) - 1, -1, -1)
+    assert kept.picked(backwards) == everything[::-1]
     assert list(RunIds().chunks(5)) == []

@@ -20,7 +20,8 @@ from agentnn.records import Metric
 from agentnn.settings import Settings
 from agentnn.stores.mlflow.writer import MlflowWriter
 from agentnn.stores.run_writer import open_writer
-from agentnn.stores.sql.sqlite_file import SchemaMismatch, StoreLocked
+from agentnn.stores.sql.mlflow_tables import SchemaMismatch
+from agentnn.stores.sql.sqlite_errors import StoreLocked
 from agentnn.stores.sql.writer import SqlWriter
 
 if TYPE_CHECKING:

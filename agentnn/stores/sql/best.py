@@ -6,17 +6,22 @@ What best means is said in :mod:`agentnn.query.selection`; the contract tests ho
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from agentnn.query.selection import Excluded
 from agentnn.records import PARENT_TAG
-from agentnn.stores.sql.dialect import FALSE, Sql
+from agentnn.stores.sql.dialect import Sql, SweptDatabase, Tree
 from agentnn.stores.sql.sweep import is_swept, runs_by_sweep
 from agentnn.stores.sql.where import LARGEST, all_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from agentnn.query.selection import BestQuery
     from agentnn.stores.sql.dialect import Database
+    from agentnn.stores.sql.odd_values import OddValues
 
 FINITE = f"NOT m.is_nan AND m.value > {-LARGEST!r} AND m.value < {LARGEST!r}"
 """A condition on a row of metrics: its value is neither NaN nor an infinity."""
@@ -28,44 +33,42 @@ _TOP_STEPS = (64, 1024, 16_384)
 _CHUNK = 500
 
 
-def best_candidates(database: Database, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
+def best_candidates(
+    database: Database, query: BestQuery, scope: Sql, odd: OddValues | None = None
+) -> list[tuple[str, float]]:
     """The ids and values of the ``query.top`` + 1 best runs, the best first.
 
     Args:
         database: Where to look.
         query: What is asked.
         scope: The query's scope as a condition on ``runs r``.
+        odd: Takes the values that are not finite, where a sweep over the metric table comes by all of them.
     """
     inside = eligible(query, scope)
     ranked = None
     if query.aggregate == "last":
         named = database.dialect.equal("m.key", query.metric)
         finite = Sql(f"{named.text} AND {FINITE}", named.values)
-        ranked = top_of_metric_table(database, finite, inside, query.top + 1, descending=query.mode == "max")
+        aside = None
+        if odd is not None and query.scope.filter is None and _is_ranked_by_sweep(database):
+            finite, aside = odd.begin(FINITE, named), odd.add
+        descending = query.mode == "max"
+        ranked = top_of_metric_table(database, finite, inside, query.top + 1, descending=descending, aside=aside)
     return _ranked_by_join(database, query, inside) if ranked is None else ranked
 
 
-def tally(database: Database, query: BestQuery, scope: Sql) -> tuple[int, Excluded]:
-    """How many runs in scope could be best, and how many could not, and why."""
-    if query.aggregate == "last" and query.scope.filter is None and database.dialect.has_rowid:
-        from agentnn.stores.sql.tally import tally_by_difference
-
-        counted = tally_by_difference(database, query, taking_part(query, scope))
-        if counted is not None:
-            return counted
-    # Runs have a mean where they have a maximum, which costs less.
-    judged = judged_values(database, query._replace(aggregate="max") if query.aggregate == "mean" else query)
-    inside = _narrowed(database, query, taking_part(query, scope))
-    unfinished = FALSE.text if query.include_unfinished else "(r.status IS NULL OR r.status <> 'FINISHED')"
-    rows = database.rows(
-        f"SELECT reason, count(*) FROM (SELECT CASE WHEN {unfinished} THEN 'unfinished' "
-        "WHEN j.run_uuid IS NULL THEN 'missing' WHEN j.value IS NOT NULL THEN 'considered' "
-        "WHEN j.infinite = 1 THEN 'infinite' ELSE 'nan' END AS reason "
-        f"FROM runs r LEFT JOIN {judged.text} ON j.run_uuid = r.run_uuid WHERE {inside.text}) counted GROUP BY reason",
-        (*judged.values, *inside.values),
-    )
-    counts = dict(rows)
-    return counts.pop("considered", 0), Excluded(**counts)
+def reading_ahead_of_best(database: Database, query: BestQuery) -> AbstractContextManager[None]:
+    """Until the block ends, have the pages read that the best runs and their tally take, where these are many."""
+    if query.aggregate != "last" or not _is_ranked_by_sweep(database):
+        return nullcontext()
+    sweep, values = Tree("latest_metrics"), Tree("sqlite_autoindex_latest_metrics_1", query.metric)
+    counted = [
+        values,
+        sweep,
+        Tree("runs"),
+        Tree("sqlite_autoindex_runs_1"),
+    ]  # values first: few, and looked up at random
+    return database.reading_ahead(counted if query.tally else [sweep])
 
 
 def eligible(query: BestQuery, scope: Sql) -> Sql:
@@ -83,7 +86,13 @@ def taking_part(query: BestQuery, scope: Sql) -> Sql:
 
 
 def top_of_metric_table(
-    database: Database, of: Sql, scope: Sql, wanted: int, *, descending: bool
+    database: Database,
+    of: Sql,
+    scope: Sql,
+    wanted: int,
+    *,
+    descending: bool,
+    aside: Callable[[Any, Any], object] | None = None,
 ) -> list[tuple[str, float]] | None:
     """The first runs by a metric, with its values, by a scan of the metric table alone and a look at those few runs.
 
@@ -96,10 +105,14 @@ def top_of_metric_table(
         scope: Which runs, as a condition on ``runs r``.
         wanted: How many of them; there may be fewer.
         descending: Whether the greatest values come first.
+        aside: Takes what the condition sets aside.
     """
-    hint = scan_hint(database) if database.dialect.has_rowid and not _is_indexed(database) else ""
+    hint = "NOT INDEXED" if _is_ranked_by_sweep(database) else ""
+    asked = database.rows
+    if aside is not None and isinstance(database, SweptDatabase):
+        asked = partial(database.sweep, aside)
     for size in (step + 2 * wanted for step in _TOP_STEPS):
-        rows = database.rows(
+        rows = asked(
             f"SELECT m.run_uuid, m.value FROM latest_metrics m {hint} "
             f"WHERE {of.text} ORDER BY m.value {'DESC' if descending else 'ASC'} LIMIT ?",
             (*of.values, size),
@@ -127,7 +140,7 @@ def _qualified(database: Database, rows: list[Any], scope: Sql, descending: bool
 
 
 def _ranked_by_join(database: Database, query: BestQuery, scope: Sql) -> list[tuple[str, float]]:
-    judged, scope = judged_values(database, query), _narrowed(database, query, scope)
+    judged, scope = judged_values(database, query), narrowed(database, query, scope)
     direction = "DESC" if query.mode == "max" else "ASC"
     return database.rows(
         f"SELECT r.run_uuid, j.value FROM {judged.text} JOIN runs r ON r.run_uuid = j.run_uuid "
@@ -137,19 +150,21 @@ def _ranked_by_join(database: Database, query: BestQuery, scope: Sql) -> list[tu
     )
 
 
-def _narrowed(database: Database, query: BestQuery, scope: Sql) -> Sql:
+def narrowed(database: Database, query: BestQuery, scope: Sql) -> Sql:
     """The scope, which says before all else where few runs pass the filter."""
     few = None
     if query.scope.filter is not None and database.dialect.has_rowid:
         few = runs_by_sweep(database, query.scope.filter)
-    return (
-        scope if few is None else all_of([Sql(f"r.run_uuid IN (SELECT s.run_uuid FROM {few.text})", few.values), scope])
-    )
+    if few is None:
+        return scope
+    return all_of([Sql(f"r.run_uuid IN (SELECT s.run_uuid FROM {few.runs.text})", few.runs.values), scope])
 
 
-def _is_indexed(database: Database) -> bool:
-    """Whether a SQLite file has the index that its user may have made, which beats a sweep."""
-    return bool(database.rows("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", (VALUES_INDEX,)))
+def _is_ranked_by_sweep(database: Database) -> TypeGuard[SweptDatabase]:
+    """Whether the greatest values are found by a sweep over the metric table; its user may have made an index."""
+    if not database.dialect.has_rowid or not scan_hint(database):
+        return False
+    return not database.rows("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", (VALUES_INDEX,))
 
 
 def scan_hint(database: Database) -> str:

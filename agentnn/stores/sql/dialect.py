@@ -6,10 +6,11 @@ same: text is equal and sorted by its code points, whatever a database's collati
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
 
 class Sql(NamedTuple):
@@ -115,3 +116,26 @@ class Database(Protocol):
 
     def close(self) -> None:
         """Close the connection."""
+
+
+class Tree(NamedTuple):
+    """What a file keeps sorted: the rows of a table, or the entries of an index.
+
+    Attributes:
+        name: The table or the index.
+        key: Of an index, only the entries whose first column is this text; empty for all.
+    """
+
+    name: str
+    key: str = ""
+
+
+@runtime_checkable
+class SweptDatabase(Database, Protocol):
+    """A database in a file, of which whole tables are read from beginning to end."""
+
+    def sweep(self, aside: Callable[[Any, Any], object], sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query; ``aside(a, b)`` in its text is false, and hands the two over on the way."""
+
+    def reading_ahead(self, trees: Sequence[Tree]) -> AbstractContextManager[None]:
+        """Until the block ends, have read what is soon asked for, in this order; it makes nothing but haste."""

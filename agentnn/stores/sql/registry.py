@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentnn.records import PROMPT_TAG, ModelVersion, RegisteredModel
 from agentnn.stores.sql.dialect import TRUE
-from agentnn.stores.sql.sqlite_file import MODEL_TABLES, ReadOnlyDatabase, sqlite_path
+from agentnn.stores.sql.mlflow_tables import MODEL_TABLES
+from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,8 @@ from agentnn.records import RUN_NAME_TAG
 from agentnn.stores.destination import check_sqlite_path
 from agentnn.stores.run_changes import DELETION_TAG, deleted_experiment, deleted_run
 from agentnn.stores.sql.dialect import SQLITE
-from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, sqlite_path
+from agentnn.stores.sql.sqlite_errors import LOCK_TIMEOUT_S
+from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase, sqlite_path
 from agentnn.stores.sql.sqlite_transaction import write_transaction
 
 if TYPE_CHECKING:

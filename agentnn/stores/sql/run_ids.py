@@ -45,6 +45,13 @@ class RunIds:
                 run_ids = [self._odd.get(start + place, run_id) for place, run_id in enumerate(run_ids)]
             yield run_ids
 
+    def picked(self, places: Sequence[int]) -> list[str]:
+        """The ids at some places, in the order of these."""
+        return [
+            self._odd[place] if place in self._odd else self._packed[place * _BYTES : (place + 1) * _BYTES].hex()
+            for place in places
+        ]
+
 
 def _packed(run_ids: Sequence[str]) -> bytes | None:
     """Ids as bytes; ``None`` where one of them is not made of 32 digits such as ``0`` and ``f``."""

@@ -9,15 +9,17 @@ being read: a reader would hold up who writes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentnn.stores.sql.dialect import Sql
+from agentnn.stores.sql.dialect import Sql, SweptDatabase, Tree
 from agentnn.stores.sql.run_ids import RunIds
 from agentnn.stores.sql.sweep import rows_of, runs_among, runs_by_id, runs_by_sweep
 from agentnn.stores.sql.where import all_of, order_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from agentnn.query.runs import RunQuery
     from agentnn.stores.sql.dialect import Database
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 CHUNK = 1000
 """Runs that are read at once."""
 
+_AT_FIRST = 50
 _FEW = 10_000
 """A limit that is no more than this asks for so few runs that one question is enough."""
 
-_PAGE = 50_000
 _STRIDE = 16
 _WIDEST = 60_000
 """More of the newest runs are not looked at, one by one, before all are."""
@@ -50,41 +52,27 @@ def ids_in_chunks(database: Database, query: RunQuery, scope: Sql) -> Iterator[S
         yield from _in_order(database, query, scope).chunks(CHUNK)
         return
     newest = _newest(database, query._replace(limit=CHUNK), scope)
-    yield [run_id for run_id, _ in newest]
+    run_ids = [run_id for run_id, _ in newest]
+    yield run_ids[:_AT_FIRST]  # whoever waits for the first line need not wait for a thousand
+    yield run_ids[_AT_FIRST:]
     if len(newest) == CHUNK:
         limit = None if query.limit is None else query.limit - CHUNK
         older = query._replace(limit=limit), all_of([scope, _after(newest, database)])
-        if database.dialect.has_rowid:
-            yield from _in_order(database, *older).chunks(CHUNK)
-        else:
-            yield from _page_by_page(database, *older)
-
-
-def _page_by_page(database: Database, query: RunQuery, scope: Sql) -> Iterator[Sequence[str]]:
-    """The ids out of a database server: a driver holds the whole answer, and so pages of it are asked for."""
-    after, left = scope, query.limit
-    while left is None or left > 0:
-        wanted = _PAGE if left is None else min(_PAGE, left)
-        page = _newest(database, query._replace(limit=wanted), after)
-        for start in range(0, len(page), CHUNK):
-            yield [run_id for run_id, _ in page[start : start + CHUNK]]
-        if len(page) < wanted:
-            return
-        after = all_of([scope, _after(page, database)])
-        left = None if left is None else left - wanted
+        yield from _in_order(database, *older).chunks(CHUNK)
 
 
 def _in_order(database: Database, query: RunQuery, scope: Sql) -> RunIds:
     joins, join_values, terms = order_terms(query.order_by, database.dialect)
-    runs, scope = _place(database, query, scope)
+    place = _place(database, query, scope)
     cut_off = ("", ()) if query.limit is None else (" LIMIT ?", (query.limit,))
     run_ids = RunIds()
-    database.each(
-        lambda rows: run_ids.extend([row[0] for row in rows]),
-        f"SELECT {database.dialect.text('r.run_uuid')} FROM {runs.text} {joins} WHERE {scope.text} "
-        f"ORDER BY {', '.join([*terms, database.dialect.natural_order])}{cut_off[0]}",
-        (*runs.values, *join_values, *scope.values, *cut_off[1]),
-    )
+    with _reading_ahead(database, place):
+        database.each(
+            lambda rows: run_ids.extend([row[0] for row in rows]),
+            f"SELECT {database.dialect.text('r.run_uuid')} FROM {place.runs.text} {joins} WHERE {place.scope.text} "
+            f"ORDER BY {', '.join([*terms, database.dialect.natural_order])}{cut_off[0]}",
+            (*place.runs.values, *join_values, *place.scope.values, *cut_off[1]),
+        )
     return run_ids
 
 
@@ -104,12 +92,13 @@ def _top_by_metric(database: Database, query: RunQuery, scope: Sql) -> list[str]
 
 def _newest(database: Database, query: RunQuery, scope: Sql) -> list[Any]:
     """The newest runs, each with its start."""
-    runs, scope = _place(database, query, scope)
-    return database.rows(
-        f"SELECT {database.dialect.text('r.run_uuid')}, r.start_time FROM {runs.text} WHERE {scope.text} "
-        f"ORDER BY {database.dialect.natural_order} LIMIT ?",
-        (*runs.values, *scope.values, query.limit),
-    )
+    place = _place(database, query, scope)
+    with _reading_ahead(database, place):
+        return database.rows(
+            f"SELECT {database.dialect.text('r.run_uuid')}, r.start_time FROM {place.runs.text} "
+            f"WHERE {place.scope.text} ORDER BY {database.dialect.natural_order} LIMIT ?",
+            (*place.runs.values, *place.scope.values, query.limit),
+        )
 
 
 def _after(newest: Sequence[Any], database: Database) -> Sql:
@@ -123,19 +112,40 @@ def _after(newest: Sequence[Any], database: Database) -> Sql:
     return Sql(f"({older})", (last, last, *level.values))
 
 
-def _place(database: Database, query: RunQuery, scope: Sql) -> tuple[Sql, Sql]:
-    """The shortest way that is known to the runs: the tables to look in, and the condition."""
+class _Place(NamedTuple):
+    """Where runs are looked for.
+
+    Attributes:
+        runs: The tables.
+        scope: The condition.
+        read: The table that is read from its beginning to its end; empty for none.
+    """
+
+    runs: Sql
+    scope: Sql
+    read: str
+
+
+def _reading_ahead(database: Database, place: _Place) -> AbstractContextManager[None]:
+    if place.read and database.dialect.has_rowid and isinstance(database, SweptDatabase):
+        return database.reading_ahead([Tree(place.read)])
+    return nullcontext()
+
+
+def _place(database: Database, query: RunQuery, scope: Sql) -> _Place:
+    """The shortest way that is known to the runs."""
     if not database.dialect.has_rowid:
-        return runs_among(None), scope
+        return _Place(runs_among(None), scope, "runs")
     named = None if query.filter is None else runs_by_id(query.filter)
     if named is not None:
-        return runs_among(named), scope
+        return _Place(runs_among(named), scope, "")
     threshold = None
     if query.limit is not None and not query.order_by:
         threshold = _newest_threshold(database, scope, query.limit)
     if threshold is not None:
-        return runs_among(None), all_of([scope, Sql("r.start_time >= ?", (threshold,))])
-    return runs_among(None if query.filter is None else runs_by_sweep(database, query.filter)), scope
+        return _Place(runs_among(None), all_of([scope, Sql("r.start_time >= ?", (threshold,))]), "runs")
+    few = None if query.filter is None else runs_by_sweep(database, query.filter)
+    return _Place(runs_among(None), scope, "runs") if few is None else _Place(runs_among(few.runs), scope, few.table)
 
 
 def _newest_threshold(database: Database, scope: Sql, limit: int) -> int | None:

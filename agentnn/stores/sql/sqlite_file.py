@@ -8,12 +8,9 @@ File format: https://www.sqlite.org/fileformat.html#the_database_header
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import stat
-from collections.abc import Mapping
-from contextlib import closing, contextmanager
-from functools import partial
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock, current_thread, main_thread
 from time import monotonic
@@ -21,67 +18,26 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from agentnn.errors import AgentNNError, CorruptDataError, NotAStoreError, StoreUnavailable, UsageError
-from agentnn.query.expressions import to_number
-from agentnn.query.selection import exact_mean
 from agentnn.stores.sql.dialect import SQLITE
+from agentnn.stores.sql.mlflow_tables import RUN_TABLES, SchemaMismatch
+from agentnn.stores.sql.open_descriptor import descriptor_of
+from agentnn.stores.sql.sqlite_errors import LOCK_TIMEOUT_S, error_code, os_errors, sqlite_errors
+from agentnn.stores.sql.sqlite_functions import SqlFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-LOCK_TIMEOUT_S = 5.0
-"""How long a read waits for a writer that holds the database, in seconds, before it exits with code 4."""
+    from agentnn.stores.sql.dialect import Tree
+    from agentnn.stores.sql.mlflow_tables import Tables
 
 _PATIENCE_S = 0.2
-_STEPS_DEAF = 100_000
-"""Steps of SQLite's virtual machine between two looks for a signal: some milliseconds."""
+LARGE_BYTES = 64 << 20
+"""Smaller files are read before a thread has begun."""
 
 _AT_ONCE = 5000
 _MAGIC = b"SQLite format 3\x00"
 _WAL_MODE = 2
-_BACKUP = "restore a backup, or try: sqlite3 FILE .recover"
-_DAMAGE = ("decode to UTF-8", "unsupported file format", "user-defined function", "malformed")
-_LIMITS = ("stack overflow", "too large", "too many", "too deep", "too complex", "string or blob too big")
-
-Tables = Mapping[str, frozenset[str]]
-
-RUN_TABLES: Tables = {
-    "experiments": frozenset({"experiment_id", "name", "artifact_location", "lifecycle_stage"}),
-    "runs": frozenset(
-        {
-            "run_uuid", "name", "user_id", "status", "start_time", "end_time", "lifecycle_stage", "artifact_uri",
-            "experiment_id",
-        }
-    ),
-    "latest_metrics": frozenset({"key", "value", "is_nan", "run_uuid"}),
-    "metrics": frozenset({"key", "value", "timestamp", "step", "is_nan", "run_uuid"}),
-    "params": frozenset({"key", "value", "run_uuid"}),
-    "tags": frozenset({"key", "value", "run_uuid"}),
-    "experiment_tags": frozenset({"key", "value", "experiment_id"}),
-}  # fmt: skip
-"""The tables and columns that a question about runs stands on. They have not changed since MLflow 2.0."""
-
-MODEL_TABLES: Tables = {
-    "registered_models": frozenset({"name", "description", "creation_time", "last_updated_time"}),
-    "model_versions": frozenset(
-        {
-            "name", "version", "current_stage", "status", "source", "run_id", "description", "user_id",
-            "creation_time", "last_updated_time",
-        }
-    ),
-    "registered_model_tags": frozenset({"name", "key", "value"}),
-    "model_version_tags": frozenset({"name", "version", "key", "value"}),
-}  # fmt: skip
-"""The tables and columns that a question about registered models stands on."""
-
-
-class SchemaMismatch(AgentNNError):
-    """An MLflow database whose tables this reader does not know; MLflow itself may still read it."""
-
-    exit_code = 2
-
-
-class StoreLocked(StoreUnavailable):
-    """A writer holds the database."""
 
 
 def sqlite_path(uri: str) -> Path:
@@ -122,7 +78,7 @@ class ReadOnlyDatabase:
         self._lock_timeout_s = lock_timeout_s
         self._lock = Lock()
         self._abandoned: list[sqlite3.Connection] = []
-        self._met_damage: list[object] = []
+        self._functions = SqlFunctions()
         self._open()
         try:
             self._check(required)
@@ -148,6 +104,23 @@ class ReadOnlyDatabase:
             while rows := cursor.fetchmany(_AT_ONCE):
                 take(rows)
 
+    def sweep(self, aside: Callable[[Any, Any], object], sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query; ``aside(a, b)`` in its text is false, and hands the two over on the way.
+
+        As with :meth:`each`, ``aside`` asks the database nothing, and is quick.
+        """
+        with self._answer(sql, values, aside) as cursor:
+            return cursor.fetchall()
+
+    def reading_ahead(self, trees: Sequence[Tree]) -> AbstractContextManager[None]:
+        """Until the block ends, have read what is soon asked for, in this order; it makes nothing but haste."""
+        if not self.is_large:
+            return nullcontext()
+        from agentnn.stores.sql.read_ahead import reading_ahead
+
+        roots = dict(self.rows("SELECT name, rootpage FROM sqlite_master"))
+        return reading_ahead(self.path, [(roots[tree.name], tree.key) for tree in trees if tree.name in roots])
+
     def columns(self, table: str) -> set[str]:
         """The columns of a table; empty when there is no such table."""
         return {row[1] for row in self.rows(f'PRAGMA table_xinfo("{table}")')}
@@ -163,15 +136,27 @@ class ReadOnlyDatabase:
             self._check({table: frozenset(columns)})
         return bool(found)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes long enough to read the file for threads to be of use."""
+        with os_errors(self.path):
+            return self.path.stat().st_size >= LARGE_BYTES
+
+    def interrupt(self) -> None:
+        """Break off the statement that is running in another thread; it raises an error there."""
+        self._connection.interrupt()
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
     @contextmanager
-    def _answer(self, sql: str, values: Sequence[Any]) -> Iterator[sqlite3.Cursor]:
+    def _answer(
+        self, sql: str, values: Sequence[Any], aside: Callable[[Any, Any], object] | None = None
+    ) -> Iterator[sqlite3.Cursor]:
         with self._lock:
             self._reopen_if_needed()
-            self._met_damage.clear()
+            self._functions.begin(aside)
             try:
                 with sqlite_errors(self.path), closing(self._begun(sql, values)) as cursor:
                     yield cursor
@@ -191,7 +176,7 @@ class ReadOnlyDatabase:
             try:
                 return self._connection.execute(sql, values)
             except sqlite3.OperationalError as error:
-                if _code(error) != sqlite3.SQLITE_BUSY or monotonic() >= deadline:
+                if error_code(error) != sqlite3.SQLITE_BUSY or monotonic() >= deadline:
                     raise
 
     def _is_interruption(self, error: BaseException | None) -> bool:
@@ -201,8 +186,8 @@ class ReadOnlyDatabase:
         """
         if current_thread() is not main_thread():
             return False
-        failed = "user-defined" in str(error) and not self._met_damage
-        return isinstance(error, sqlite3.Error) and (_code(error) == sqlite3.SQLITE_INTERRUPT or failed)
+        failed = "user-defined" in str(error) and not self._functions.met_damage
+        return isinstance(error, sqlite3.Error) and (error_code(error) == sqlite3.SQLITE_INTERRUPT or failed)
 
     def _reopen_if_needed(self) -> None:
         """Open the file again when another one stands in its place, or when this is a forked process."""
@@ -228,12 +213,8 @@ class ReadOnlyDatabase:
         with sqlite_errors(self.path):
             patience = min(self._lock_timeout_s, _PATIENCE_S)
             connection = sqlite3.connect(uri, uri=True, timeout=patience, check_same_thread=False)
-            connection.set_progress_handler(_heed_signals, _STEPS_DEAF)
             connection.execute("PRAGMA case_sensitive_like = ON")
-            connection.create_function("number_of", 1, to_number, deterministic=True)
-            connection.create_function("regexp", 2, _regexp, deterministic=True)
-            connection.create_function("damaged", 1, partial(_damaged, self._met_damage))
-            connection.create_aggregate("exact_mean", 1, _Mean)  # type: ignore[arg-type]
+            self._functions.join(connection)
         self._connection = connection
 
     def _check(self, required: Tables) -> None:
@@ -250,7 +231,7 @@ class ReadOnlyDatabase:
 
     def _state(self) -> tuple[int, ...]:
         """What tells one file at the path from another, and for an immutable one, whether it has changed."""
-        with _os_errors(self.path):
+        with os_errors(self.path):
             status = self.path.stat()
         identity = (status.st_dev, status.st_ino)
         return (*identity, status.st_mtime_ns, status.st_size, self._wal.exists()) if self._frozen else identity
@@ -277,103 +258,22 @@ def _not_mlflows(path: Path) -> NotAStoreError:
     )
 
 
-@contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _translated(error, path) from error
-    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
-        raise CorruptDataError(f"{path} is damaged: its schema is no text", hint=_BACKUP) from error
-
-
-@contextmanager
-def _os_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors into ours."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise StoreUnavailable(
-            f"there is no store at {path}",
-            hint="name one with --tracking-uri or MLFLOW_TRACKING_URI, or begin with: agentnn quickstart",
-        ) from None
-    except OSError as error:
-        raise StoreUnavailable(
-            f"{path} can't be read: {error.strerror}", hint="check the path and its permissions"
-        ) from error
-
-
 def _header(path: Path) -> bytes:
     if path.is_dir():
         raise StoreUnavailable(
             f"{path} is a directory, not a database file", hint=f"did you mean sqlite:///{path / 'mlflow.db'}?"
         )
-    with _os_errors(path):
+    with os_errors(path):
         if not stat.S_ISREG(path.stat().st_mode):
             raise StoreUnavailable(f"{path} is not a file", hint="check the path in the tracking URI")
-        with path.open("rb") as file:
-            header = file.read(100)
+        opened = descriptor_of(path)
+        if opened is not None:
+            header = os.pread(opened, 100, 0)
+        else:
+            with path.open("rb") as file:
+                header = file.read(100)
     if not header:
         raise NotAStoreError(f"{path} is empty: nothing was ever logged to it", hint="agentnn quickstart fills a store")
     if not header.startswith(_MAGIC):
         raise CorruptDataError(f"{path} is not a SQLite database", hint="check the path, or restore a backup")
     return header
-
-
-class _Mean:
-    """The mean of the values that are not NULL, as an aggregate function of SQLite."""
-
-    def __init__(self) -> None:
-        self._values: list[float] = []
-
-    def step(self, value: float | None) -> None:
-        if value is not None:
-            self._values.append(value)
-
-    def finalize(self) -> float | None:
-        return exact_mean(self._values) if self._values else None
-
-
-def _damaged(met: list[object], value: object) -> None:
-    """Called by SQL where a value is not of its column's type, so that the answer is an error and no nonsense."""
-    met.append(value)
-    raise ValueError(value)
-
-
-def _heed_signals() -> int:
-    """Called by SQLite as it works: Python hears Ctrl-C when a function is called. 0 is for going on."""
-    return 0
-
-
-def _regexp(pattern: str, text: str | None) -> bool:
-    return text is not None and re.search(pattern, text) is not None
-
-
-def _code(error: BaseException | None) -> int:
-    """The primary result code of https://www.sqlite.org/rescode.html; 0 where the error is none of SQLite's."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _translated(error: sqlite3.Error, path: Path) -> AgentNNError:
-    code = _code(error)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreLocked(
-            f"{path} is locked by another process; gave up after {LOCK_TIMEOUT_S:g} s", hint="try again when it is done"
-        )
-    if "no such column" in str(error) or "no such table" in str(error):
-        return SchemaMismatch(
-            f"{path} has an MLflow schema that is not known here: {error}", hint="a newer agentnn may know it"
-        )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(sign in str(error) for sign in _DAMAGE):
-        return CorruptDataError(f"{path} is damaged: {error}", hint=_BACKUP)
-    if any(limit in str(error) for limit in _LIMITS):
-        return UsageError(
-            f"the question is too complex for SQLite: {error}", hint="a filter with fewer or flatter parts"
-        )
-    if code == sqlite3.SQLITE_READONLY:
-        return StoreUnavailable(
-            f"{path} was left in the middle of a write by a process that died",
-            hint="the next MLflow write repairs it",
-        )
-    return StoreUnavailable(f"{path} can't be read: {error}", hint="check the path and its permissions")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from agentnn.errors import StoreUnavailable
-from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S, sqlite_errors
+from agentnn.stores.sql.sqlite_errors import LOCK_TIMEOUT_S, sqlite_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ whole table from its beginning to its end takes a tenth of that. The runs are lo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentnn.query.expressions import And, Comparison, Field
 from agentnn.records import RUN_NAME_TAG
@@ -21,6 +21,7 @@ ROWS_A_RUN = 20
 """To read so many rows in one sweep costs as much as to look one up."""
 
 _SAMPLE = 2000
+_PLACES, _RUNS_A_PLACE = 64, 32
 _FEW = 20
 """Few is one in so many."""
 
@@ -44,8 +45,20 @@ def runs_by_id(expression: Expression) -> Sql | None:
     return None
 
 
-def runs_by_sweep(database: Database, expression: Expression) -> Sql | None:
-    """Which runs a part of a filter lets in, as a table ``s (run_uuid)``, so that only these are looked at.
+class Swept(NamedTuple):
+    """Few runs, found by reading a whole table.
+
+    Attributes:
+        runs: A table ``s (run_uuid)`` of them.
+        table: What is read for it.
+    """
+
+    runs: Sql
+    table: str
+
+
+def runs_by_sweep(database: Database, expression: Expression) -> Swept | None:
+    """Which runs a part of a filter lets in, so that only these are looked at.
 
     Args:
         database: Where to look; a SQLite file.
@@ -67,7 +80,7 @@ def runs_by_sweep(database: Database, expression: Expression) -> Sql | None:
             (*condition.values, sample),
         )
         if matched * _FEW <= sampled:
-            return _swept(part, table)
+            return Swept(_swept(part, table), table)
     return None
 
 
@@ -82,6 +95,24 @@ def _swept(part: Comparison, table: str) -> Sql:
         f"UNION SELECT x.run_uuid FROM runs x WHERE {names.text}) s",
         (*tags.values, *names.values),
     )
+
+
+def share_of_runs(database: Database, condition: Sql) -> float:
+    """About which share of the runs fulfil a condition on ``runs r``, by some of them from all over the table.
+
+    Args:
+        database: Where to look; a SQLite file.
+        condition: It is fulfilled where it is 1.
+    """
+    last = rows_of(database, "runs")
+    stride = max(1, last // _PLACES)
+    [(looked_at, fulfil)] = database.rows(
+        "WITH RECURSIVE place(at) AS (SELECT 1 UNION ALL SELECT at + ? FROM place WHERE at + ? <= ?) "
+        f"SELECT count(*), total(({condition.text}) IS 1) FROM place "
+        "CROSS JOIN runs r ON r.rowid >= place.at AND r.rowid < place.at + ?",
+        (stride, stride, last, *condition.values, min(stride, _RUNS_A_PLACE)),
+    )
+    return float(fulfil / looked_at) if looked_at else 0.0
 
 
 def runs_among(few: Sql | None) -> Sql:

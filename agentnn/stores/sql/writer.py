@@ -24,9 +24,11 @@ from agentnn.stores.run_changes import deleted_run
 from agentnn.stores.run_writer import UUID_TAG
 from agentnn.stores.source_commit import with_commit
 from agentnn.stores.sql.batch import Batch
-from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S, ReadOnlyDatabase, SchemaMismatch, sqlite_path
+from agentnn.stores.sql.mlflow_tables import SchemaMismatch
+from agentnn.stores.sql.sqlite_errors import LOCK_TIMEOUT_S
+from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase, sqlite_path
 from agentnn.stores.sql.sqlite_transaction import write_transaction
-from agentnn.stores.sql.store import metric_value
+from agentnn.stores.sql.whole_runs import metric_value
 from agentnn.stores.whole_files import put_whole
 
 if TYPE_CHECKING:
