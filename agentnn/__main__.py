@@ -1,5 +1,5 @@
 """``python -m agentnn``"""
 
-from agentnn.cli.app import main
+from agentnn.cli.process import main
 
 main()

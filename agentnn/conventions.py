@@ -100,16 +100,16 @@ def load_conventions(directory: Path | None = None) -> MetricConventions:
 
 
 def _read_table(file: Path, place: tuple[str, ...]) -> Mapping[str, Any] | None:
-    text = ""
-    with suppress(OSError, UnicodeDecodeError):  # not there, or not for us
-        text = file.read_text(encoding="utf-8")
-    if "metrics" not in text or (file.name == "pyproject.toml" and "tool.agentnn" not in text):
+    data = b""
+    with suppress(OSError):  # not there, or not for us
+        data = file.read_bytes()
+    if b"metrics" not in data or (file.name == "pyproject.toml" and b"tool.agentnn" not in data):
         return None
     import tomllib  # most projects have nothing to read
 
     try:
-        found: Any = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        found: Any = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{file} is not TOML: {error}", hint="mend the file; it declares what metrics mean"
         ) from error

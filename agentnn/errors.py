@@ -148,3 +148,10 @@ class AgentNNWarning(UserWarning):
 
 class UnreadableWarning(AgentNNWarning):
     """Something in a store can't be read, and the answer leaves it out; ``agentnn --strict`` makes it exit code 5."""
+
+
+def command(*words: str) -> str:
+    """A command for a hint, as it is typed in a shell: ``agentnn model versions 'price net'``."""
+    from shlex import join  # hints are rare
+
+    return join(("agentnn", *words))

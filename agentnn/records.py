@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeVar
+
+    Value = TypeVar("Value")
 
 PARENT_TAG = "mlflow.parentRunId"
 RUN_NAME_TAG = "mlflow.runName"
@@ -44,7 +47,16 @@ def finite_or_none(value: float | None) -> float | None:
 
 
 class Experiment(NamedTuple):
-    """A named group of runs."""
+    """A named group of runs.
+
+    Attributes:
+        experiment_id: The id that the store gave it.
+        name: Its name, unique in the store.
+        lifecycle_stage: ``active`` or ``deleted``.
+        artifact_location: The folder or URI below which the files of its runs lie.
+        creation_time, last_update_time: Milliseconds since the epoch; ``None`` where the store does not say.
+        tags: Texts by name.
+    """
 
     experiment_id: str
     name: str
@@ -63,7 +75,7 @@ class Experiment(NamedTuple):
             "artifact_location": self.artifact_location,
             "creation_time": iso_time(self.creation_time),
             "last_update_time": iso_time(self.last_update_time),
-            "tags": dict(self.tags),
+            "tags": in_order(self.tags),
         }
 
 
@@ -80,12 +92,27 @@ def non_finite_keys(metrics: Mapping[str, float]) -> list[str]:
     return sorted(key for key, value in metrics.items() if not math.isfinite(value))
 
 
+def in_order(values: Mapping[str, Value]) -> dict[str, Value]:
+    """The same by its keys' order: each store gives them in one of its own, and their JSON is to be the same."""
+    return {key: values[key] for key in sorted(values)}
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One training run.
 
-    ``metrics`` holds each metric's latest value, that of the greatest (step, timestamp, value), and may hold NaN
-    and infinities; ``params`` and ``tags`` hold strings, as MLflow keeps them.
+    Attributes:
+        run_id: The id that the store gave it: 32 hexadecimal digits, in most stores.
+        name: Its name; several runs may have the same.
+        experiment_id, experiment: Id and name of its experiment.
+        status: ``RUNNING``, ``SCHEDULED``, ``FINISHED``, ``FAILED`` or ``KILLED``.
+        lifecycle_stage: ``active`` or ``deleted``.
+        start_time, end_time: Milliseconds since the epoch; ``None`` where there is none.
+        user: Who ran it.
+        artifact_uri: The folder or URI of its files.
+        metrics: The latest value of each metric, that of the greatest (step, timestamp, value); NaN and infinities too.
+        params, tags: Texts by name, as MLflow keeps them.
+        datasets: The data sets that it names as its inputs.
     """
 
     run_id: str
@@ -135,15 +162,22 @@ class Run:
             "user": self.user,
             "parent_run_id": self.parent_run_id,
             "artifact_uri": self.artifact_uri,
-            "metrics": {key: finite_or_none(value) for key, value in self.metrics.items()},
-            "params": dict(self.params),
-            "tags": dict(self.tags),
+            "metrics": {key: finite_or_none(self.metrics[key]) for key in sorted(self.metrics)},
+            "params": in_order(self.params),
+            "tags": in_order(self.tags),
             "non_finite": self.non_finite,
         }
 
 
 class Metric(NamedTuple):
-    """One logged value of a metric."""
+    """One logged value of a metric.
+
+    Attributes:
+        key: The metric's name.
+        value: The value; it may be NaN or an infinity.
+        step: The step that it was logged at.
+        timestamp: When that was, in milliseconds since the epoch.
+    """
 
     key: str
     value: float
@@ -162,7 +196,13 @@ class Metric(NamedTuple):
 
 
 class Artifact(NamedTuple):
-    """A file or a folder of a run; ``size`` in bytes, ``None`` for a folder or where the store does not tell."""
+    """A file or a folder of a run.
+
+    Attributes:
+        path: Where it lies, relative to the run's files.
+        is_dir: Whether it is a folder.
+        size: Bytes; ``None`` for a folder, and where the store does not tell.
+    """
 
     path: str
     is_dir: bool
@@ -176,8 +216,16 @@ class Artifact(NamedTuple):
 class RegisteredModel(NamedTuple):
     """A name in the model registry.
 
-    ``aliases`` and ``stages`` map to version numbers; a stage that several versions share maps to the newest.
-    ``metrics`` are those of the newest version's run, where they were asked for.
+    Attributes:
+        name: The name.
+        description: What was written about it.
+        creation_time, last_updated_time: Milliseconds since the epoch.
+        latest_version: The greatest version number; ``None`` without versions.
+        version_count: How many versions there are.
+        aliases: The version that each alias names.
+        stages: The version in each stage; of several the newest.
+        tags: Texts by name.
+        metrics: Those of the newest version's run, where they were asked for.
     """
 
     name: str
@@ -200,10 +248,10 @@ class RegisteredModel(NamedTuple):
             "last_updated_time": iso_time(self.last_updated_time),
             "latest_version": self.latest_version,
             "version_count": self.version_count,
-            "aliases": dict(self.aliases),
-            "stages": dict(self.stages),
-            "tags": dict(self.tags),
-            "metrics": {key: finite_or_none(value) for key, value in self.metrics.items()},
+            "aliases": in_order(self.aliases),
+            "stages": in_order(self.stages),
+            "tags": in_order(self.tags),
+            "metrics": {key: finite_or_none(self.metrics[key]) for key in sorted(self.metrics)},
             "non_finite": non_finite_keys(self.metrics),
         }
 
@@ -211,7 +259,19 @@ class RegisteredModel(NamedTuple):
 class ModelVersion(NamedTuple):
     """One version of a registered model.
 
-    ``run_id`` is the run that made it, where there is one; ``metrics`` are that run's, where they were asked for.
+    Attributes:
+        name: The model's name.
+        version: Its number, from 1.
+        stage: ``None``, ``Staging``, ``Production`` or ``Archived``; MLflow deprecates stages.
+        aliases: The names that point at it, such as ``champion``.
+        status: ``READY``, or what MLflow says of one that can't be used.
+        source: The folder or URI of its files, as MLflow keeps it.
+        run_id: The run that made it; ``None`` where there is none.
+        description: What was written about it.
+        user: Who registered it.
+        creation_time, last_updated_time: Milliseconds since the epoch.
+        tags: Texts by name.
+        metrics: Those of its run, where they were asked for.
     """
 
     name: str
@@ -242,7 +302,7 @@ class ModelVersion(NamedTuple):
             "user": self.user,
             "creation_time": iso_time(self.creation_time),
             "last_updated_time": iso_time(self.last_updated_time),
-            "tags": dict(self.tags),
-            "metrics": {key: finite_or_none(value) for key, value in self.metrics.items()},
+            "tags": in_order(self.tags),
+            "metrics": {key: finite_or_none(self.metrics[key]) for key in sorted(self.metrics)},
             "non_finite": non_finite_keys(self.metrics),
         }

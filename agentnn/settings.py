@@ -211,7 +211,7 @@ def holds_runs(folder: Path) -> bool:
     """Whether a folder is a file store; MLflow also puts the artifacts of a database into ``mlruns``."""
     try:
         with os.scandir(folder) as entries:
-            return any(entry.name.isdigit() and (folder / entry.name / "meta.yaml").exists() for entry in entries)
+            return any(entry.name.isdigit() and _is_file(folder / entry.name / "meta.yaml") for entry in entries)
     except (OSError, ValueError):  # ValueError: no path can hold a NUL
         return False
 

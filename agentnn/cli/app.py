@@ -1,23 +1,22 @@
 """The root command, and the one place where errors become messages and exit codes."""
 
-import io
 import itertools
 import os
+import re
+import shlex
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from agentnn import __version__
-from agentnn.cli.command_tree import GROUPS, add_commands
-from agentnn.cli.completion import mend_bash_words
+from agentnn.cli.command_tree import GROUPS, TREE, WholeSentences, add_commands
 from agentnn.cli.render import ReaderGone
 from agentnn.cli.text import visible
 from agentnn.errors import AgentNNError, AgentNNWarning, CorruptDataError, UnreadableWarning, UsageError
@@ -26,6 +25,8 @@ from agentnn.settings import redact
 
 _ISSUES = "https://github.com/agentnn/agentnn/issues"
 _INTERRUPTED = 128 + signal.SIGINT
+_COMMANDS = "|".join(f"{name} (?:{'|'.join(group.commands)})" for name, group in GROUPS.items())
+_A_COMMAND = re.compile(rf"\bagentnn (?=(?:{_COMMANDS})\b)")
 _ROOT_OPTIONS = ("--tracking-uri", "--env-file", "--strict", "--debug")
 
 _secrets: set[str] = set()
@@ -60,6 +61,8 @@ def root(
     ] = False,
 ) -> None:
     """Ask an MLflow store about experiments, runs and models, in a quarter of a second."""
+    if tracking_uri is not None and not tracking_uri.strip():  # such as a variable of a script that nobody has set
+        raise UsageError("--tracking-uri is empty", hint="leave it out to ask the default store")
     if ctx.obj is None:
         ctx.obj = ModelManager(tracking_uri, env_file=env_file)
         _secrets.update(ctx.obj.settings.secrets.values())
@@ -72,6 +75,7 @@ def commands_for(words: Sequence[str] = ()) -> typer.Typer:
     """The root with the commands that a command line can mean; with all of them where it names none."""
     app = typer.Typer(
         name="agentnn",
+        cls=WholeSentences,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -80,23 +84,6 @@ def commands_for(words: Sequence[str] = ()) -> typer.Typer:
     app.callback()(root)
     add_commands(app, words)
     return app
-
-
-def main() -> NoReturn:
-    """The console script."""
-    if sys.stdout is None:  # it was closed before we were started
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - it lives as long as the process
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show a character gets its code instead
-            stream.reconfigure(errors="backslashreplace")
-    kept_by_shell = mend_bash_words()
-    if not kept_by_shell:
-        sys.exit(run_command(sys.argv[1:]))
-    with redirect_stdout(io.StringIO()) as completions, suppress(SystemExit):
-        run_command(sys.argv[1:])
-    for line in completions.getvalue().splitlines():
-        typer.echo(line.removeprefix(kept_by_shell))
-    sys.exit(0)
 
 
 def run_command(arguments: Sequence[str], *, manager: ModelManager | None = None) -> int:
@@ -146,7 +133,7 @@ def _report(error: Exception, arguments: Sequence[str], debug: bool) -> int:
 
         _say(_without_secrets("".join(traceback.format_exception(error))), keep="\n")
     if isinstance(error, AgentNNError):
-        message, hint, code = error.message, error.hint, error.exit_code
+        message, hint, code = error.message, _for_this_store(error.hint, arguments), error.exit_code
     elif isinstance(error, TyperException):
         message, hint, code = _parser_message(error), _usage_hint(error, arguments), 2
         if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its help is the message
@@ -177,8 +164,14 @@ def _usage_hint(error: Exception, arguments: Sequence[str]) -> str:
     return f"{context.command_path} --help" if context is not None else "agentnn --help"
 
 
+def _for_this_store(hint: str, arguments: Sequence[str]) -> str:
+    """A hint whose commands can be typed as they stand: with the options that say which store is meant."""
+    options = [word for word in _before_the_group(arguments) if word not in ("--debug", "--strict")]
+    return _A_COMMAND.sub(lambda _: f"agentnn {shlex.join(options)} ", hint) if options else hint
+
+
 def _before_the_group(arguments: Sequence[str]) -> list[str]:
-    return list(itertools.takewhile(lambda word: word not in GROUPS, arguments))
+    return list(itertools.takewhile(lambda word: word not in TREE, arguments))
 
 
 def _one_line(text: str) -> str:

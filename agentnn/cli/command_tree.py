@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
 
 from agentnn.cli.completion import COMPLETING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from typer._click import Context, HelpFormatter
+
+
+class WholeSentences(TyperGroup):
+    """A group whose help has the first sentence of each command to its end; Typer's own is cut off at the width."""
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the commands, a name and a sentence each."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(sys.maxsize)) for name, one in found if one is not None])
 
 
 class Command(NamedTuple):
@@ -111,7 +125,7 @@ TREE: Mapping[str, Command | Group] = {
 }
 """All commands, in the order of the help."""
 
-GROUPS = tuple(name for name, one in TREE.items() if isinstance(one, Group))
+GROUPS = {name: one for name, one in TREE.items() if isinstance(one, Group)}
 
 _WITH_OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -136,7 +150,7 @@ def _add(parent: typer.Typer, commands: Mapping[str, Command | Group], words: fr
     for name in named or commands:
         one = commands[name]
         if isinstance(one, Group):
-            group = typer.Typer(no_args_is_help=True, help=one.about)
+            group = typer.Typer(cls=WholeSentences, no_args_is_help=True, help=one.about)
             _add(group, one.commands, words)
             parent.add_typer(group, name=name)
         else:

@@ -7,7 +7,7 @@ import typer
 from agentnn.cli import completion
 from agentnn.cli.command_lines import command_line, count, version_names
 from agentnn.cli.experiment_views import experiments_view
-from agentnn.cli.options import FormulasOption, OutputOption, manager_of, note
+from agentnn.cli.options import FormulasOption, OutputOption, YesOption, manager_of, note
 from agentnn.cli.render import Output, emit
 
 if TYPE_CHECKING:
@@ -82,9 +82,7 @@ def delete(
         list[str],
         typer.Argument(help="Names or ids.", metavar="EXPERIMENT...", autocompletion=completion.experiments),
     ],
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do it; without this it is only said what would go.")
-    ] = False,
+    yes: YesOption = False,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:
@@ -124,7 +122,8 @@ def restore(ctx: typer.Context, experiment: _Experiment, output: OutputOption = 
     if done.was_done_before:
         note(f"the experiment {done.experiment.name!r} is not deleted")
         return
-    note(f"back with it: {count(done.runs, 'run')}, those included that had been deleted one by one before")
+    if done.runs:
+        note(f"back with it: {count(done.runs, 'run')}, those included that had been deleted one by one before")
 
 
 def _say_deletion(one: "ExperimentChange") -> None:

@@ -69,6 +69,7 @@ OverOption = Annotated[
     list[str] | None,
     typer.Option("--over", metavar="PARAM", help="With --group-by-params: what varies, such as seed; may be repeated."),
 ]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this it is only said what would go.")]
 ExplainOption = Annotated[
     bool,
     typer.Option(

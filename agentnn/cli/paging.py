@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from agentnn.records import Run
+
+Item = TypeVar("Item")
 
 
 class Seen:
     """Passes runs on, and remembers what went by.
 
     Args:
-        runs: The runs, one more than the limit where there are so many.
+        find_runs: Gives the runs, one more than the limit where there are so many.
+        find_ids: Gives their ids, for who wants no more.
         limit: Pass on so many; 0 for all.
         columns: What ``--columns`` named.
 
@@ -24,8 +27,15 @@ class Seen:
         empty: Those columns ``metrics.…``, ``params.…`` and ``tags.…`` that no run had a value for.
     """
 
-    def __init__(self, runs: Iterable[Run], limit: int, columns: str | None) -> None:
-        self._runs = runs
+    def __init__(
+        self,
+        find_runs: Callable[[], Iterable[Run]],
+        find_ids: Callable[[], Iterable[str]],
+        limit: int,
+        columns: str | None,
+    ) -> None:
+        self._find_runs = find_runs
+        self._find_ids = find_ids
         self._limit = limit
         self.count = 0
         self.more = False
@@ -33,11 +43,21 @@ class Seen:
         self.empty = [(kind, key) for kind, dot, key in chosen if dot and kind in ("metrics", "params", "tags")]
 
     def __iter__(self) -> Iterator[Run]:
-        for run in self._runs:
+        for run in self._up_to_the_limit(self._find_runs()):
+            if self.empty:
+                self.empty = [(kind, key) for kind, key in self.empty if key not in getattr(run, kind)]
+            yield run
+
+    def run_ids(self) -> Iterator[str]:
+        """The ids of the runs; they are looked at whole only where columns are to be seen in them."""
+        if self.empty:
+            return (run.run_id for run in self)
+        return self._up_to_the_limit(self._find_ids())
+
+    def _up_to_the_limit(self, found: Iterable[Item]) -> Iterator[Item]:
+        for one in found:
             if self._limit and self.count == self._limit:
                 self.more = True
                 return
             self.count += 1
-            if self.empty:
-                self.empty = [(kind, key) for kind, key in self.empty if key not in getattr(run, kind)]
-            yield run
+            yield one

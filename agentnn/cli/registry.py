@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agentnn.cli import completion
-from agentnn.cli.options import FormulasOption, OutputOption, manager_of, note
+from agentnn.cli.options import FormulasOption, OutputOption, YesOption, manager_of, note
 from agentnn.cli.render import Output, emit, save
 
 if TYPE_CHECKING:
@@ -234,9 +234,7 @@ def delete(
     force: Annotated[
         bool, typer.Option("--force", help="Also what holds an alias, or is in Staging or Production.")
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do it; without this it is only said what would go.")
-    ] = False,
+    yes: YesOption = False,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:

@@ -77,6 +77,7 @@ class View(NamedTuple):
         single: There is one record, not a list of them.
         document: The JSON form of the whole, where it is not the rows' records.
         picture: Draws the whole for a person at a terminal, where a plain table of the rows is not it.
+        identifiers: What ``-o id`` prints, where that is known sooner than the rows.
     """
 
     rows: Iterable[Row]
@@ -84,6 +85,7 @@ class View(NamedTuple):
     single: bool = False
     document: Callable[[], Any] | None = None
     picture: Callable[[Console], RenderableType] | None = None
+    identifiers: Callable[[], Iterable[str]] | None = None
 
 
 def emit(view: View, output: Output, *, formulas: bool = False) -> None:
@@ -239,8 +241,9 @@ def _md(view: View, _: bool) -> Iterator[str]:
 
 
 def _id(view: View, _: bool) -> Iterator[str]:
-    for row in view.rows:
-        yield visible(row.identifier) + "\n"
+    identifiers = (row.identifier for row in view.rows) if view.identifiers is None else view.identifiers()
+    for one in identifiers:
+        yield visible(one) + "\n"
 
 
 _FORMATS: dict[Output, Callable[[View, bool], Iterator[str]]] = {

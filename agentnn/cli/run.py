@@ -1,5 +1,6 @@
 """``agentnn run list|show|best|compare|history``: questions about runs."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -63,16 +64,21 @@ def list_runs(
         groups = manager_of(ctx).list_run_groups(over or (), experiment, filter=filter, view=view)
         emit(groups_view(groups[: limit or None]), output, formulas=keep_formulas)
         if limit and len(groups) > limit:
-            note(f"showing the first {limit} groups; --limit 0 shows all")
+            note(f"showing the first {counted(limit, 'group')}; --limit 0 shows all")
         return
+    manager = manager_of(ctx)
     wanted = limit + 1 if limit else None
-    runs = manager_of(ctx).iter_runs(experiment, filter=filter, order_by=sort, limit=wanted, view=view)
-    seen = Seen(runs, limit, columns)
-    emit(runs_view(seen, columns), output, formulas=keep_formulas)
+    seen = Seen(
+        partial(manager.iter_runs, experiment, filter=filter, order_by=sort, limit=wanted, view=view),
+        partial(manager.iter_run_ids, experiment, filter=filter, order_by=sort, limit=wanted, view=view),
+        limit,
+        columns,
+    )
+    emit(runs_view(seen, columns)._replace(identifiers=seen.run_ids), output, formulas=keep_formulas)
     if seen.more:
-        note(f"showing the first {limit} runs; --limit 0 shows all")
+        note(f"showing the first {counted(limit, 'run')}; --limit 0 shows all")
     if not seen.count or seen.empty:
-        unknown = manager_of(ctx).find_unknown_fields(
+        unknown = manager.find_unknown_fields(
             None if seen.count else filter, [f"{kind}.{key}" for kind, key in seen.empty], experiment
         )
         for name, near in unknown.items():

@@ -15,6 +15,7 @@ from agentnn.cli.options import (
     FormulasOption,
     OutputOption,
     RunArgument,
+    YesOption,
     manager_of,
     note,
 )
@@ -104,9 +105,7 @@ def delete(
     keep_children: Annotated[
         bool, typer.Option("--keep-children", help="Leave nested runs where they are, without a parent.")
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do it; without this it is only said what would go.")
-    ] = False,
+    yes: YesOption = False,
     output: OutputOption = Output.auto,
     keep_formulas: FormulasOption = False,
 ) -> None:

@@ -21,7 +21,14 @@ ATTRIBUTES = ("experiment", "status", "duration_s", "user")
 
 
 class ComparedValue(NamedTuple):
-    """One line of a comparison: a field's value in each run, ``None`` where a run does not have it."""
+    """One line of a comparison.
+
+    Attributes:
+        section: What kind of a field it is.
+        key: The field's name.
+        values: Its value in each run, ``None`` where a run does not have it.
+        differs: Whether they are not all the same.
+    """
 
     section: Section
     key: str
@@ -30,7 +37,12 @@ class ComparedValue(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Runs side by side, in the order that was asked for."""
+    """Runs side by side.
+
+    Attributes:
+        runs: The runs, in the order that was asked for.
+        rows: A line a field, of all that any of the runs has.
+    """
 
     runs: tuple[Run, ...]
     rows: tuple[ComparedValue, ...]

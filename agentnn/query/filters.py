@@ -83,18 +83,6 @@ def parse_filter(text: str) -> Expression | None:
     return None if parser.at_end() else parser.whole_expression()
 
 
-def parse_field(text: str) -> Field:
-    """Read a field alone, as in a column or a sort key: ``metrics.loss``, ``start_time``.
-
-    Raises:
-        FilterError: The text is not one field.
-    """
-    parser = _Parser(text)
-    field = parser.field()
-    parser.expect_end()
-    return field
-
-
 def parse_order(text: str) -> tuple[Field, bool]:
     """Read a sort key, ``field [ASC|DESC]``; the second value says whether it ascends.
 

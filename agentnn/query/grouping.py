@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentnn.query.comparison import typed
 from agentnn.query.selection import exact_mean
-from agentnn.records import finite_or_none
+from agentnn.records import finite_or_none, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -76,7 +76,7 @@ class RunGroup(NamedTuple):
         found = {metric: self.summary(metric) for metric in sorted(self.values)}
         return {
             "experiment": self.experiment,
-            "params": dict(self.params),
+            "params": in_order(self.params),
             "size": self.size,
             "run_ids": self.run_ids,
             "metrics": {metric: one.to_dict() for metric, one in found.items() if one is not None},

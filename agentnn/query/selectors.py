@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from agentnn.errors import NotFoundError, UsageError
+from agentnn.errors import NotFoundError, UsageError, command
 from agentnn.query.expressions import Comparison, Field
 from agentnn.query.runs import RunQuery
 from agentnn.query.selection import BestQuery, Excluded
@@ -129,7 +129,7 @@ def find_model_version(uri: ModelUri, models: Models) -> ModelVersion:
     chosen = next((one for one in versions if _answers(one, uri)), None)
     if chosen is None:
         raise NotFoundError(
-            f"the model {uri.name!r} has no {uri.kind} {uri.value!r}", hint=f"agentnn model versions {uri.name}"
+            f"the model {uri.name!r} has no {uri.kind} {uri.value!r}", hint=command("model", "versions", uri.name)
         )
     return chosen
 
@@ -162,7 +162,7 @@ def not_found(what: str, name: str, known: Iterable[str], *, where: str = "", li
 def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
     """Up to three names that come closest to one that is not there."""
     folded = {one.casefold(): one for one in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.55)
     if not close:
         close = sorted(one for one in folded if name.casefold() in one)[:3]
     return tuple(folded[one] for one in close)
@@ -183,7 +183,7 @@ def _run_behind(version: ModelVersion, runs: Runs) -> Run:
     if not found:
         raise NotFoundError(
             f"{version.name} version {version.version} has no run in this store",
-            hint=f"agentnn model versions {version.name}",
+            hint=command("model", "versions", version.name),
         )
     return found[0]
 
@@ -251,9 +251,20 @@ def _run_by_prefix(text: str, runs: Runs, scope: RunQuery) -> Run:
                 return begun[0]
             if begun:
                 raise _ambiguous(f"{len(begun)}{'+' if len(begun) > _SHOWN else ''} run ids begin with {text!r}", begun)
+    _look_among_deleted(text, runs, scope)
     names = {run.name for run in runs.search_runs(RunQuery(scope.experiment_ids, limit=_NAMES, view=scope.view))}
     short = "" if len(text) >= _SHORTEST_PREFIX else f"; the beginning of an id needs {_SHORTEST_PREFIX} characters"
     raise not_found("run", text, names, listing=f"agentnn run list{short}")
+
+
+def _look_among_deleted(name: str, runs: Runs, scope: RunQuery) -> None:
+    """Say so where only deleted runs have a name: these answer to their ids alone."""
+    named = Comparison(Field("attribute", "run_name"), "=", name)
+    found = _where(runs, scope._replace(view="all"), named) if scope.view == "active" else []
+    if found:
+        ids = tuple(run.run_id for run in found[:_SHOWN])
+        hint = f"name it by its id, {', '.join(ids)}, or bring it back: {command('run', 'restore', ids[0])}"
+        raise NotFoundError(f"the run {name!r} is deleted", candidates=ids, hint=hint)
 
 
 def _where(runs: Runs, scope: RunQuery, condition: Comparison) -> list[Run]:

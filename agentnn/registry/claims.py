@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import uuid4
 
-from agentnn.errors import AgentNNError, ConflictError
+from agentnn.errors import AgentNNError, ConflictError, command
 from agentnn.records import iso_time
 from agentnn.tracking.journal.process_identity import ProcessIdentity, this_process
 
@@ -255,7 +255,7 @@ class _Contest:
         if won is None and now > self._until and alive:
             won = f"{alive[0]} {self._channel} of {self._name}, and does not come to an end"
         if won is not None:
-            raise ConflictError(f"{won}; nothing was moved", hint=f"agentnn model history {self._name}")
+            raise ConflictError(f"{won}; nothing was moved", hint=command("model", "history", self._name))
         return alive
 
 

@@ -64,7 +64,7 @@ def fetched(source: str, settings: Settings) -> Iterator[Path]:
         NotFoundError: The model's files are not where its source says.
         UnsafeError: The store names a file outside the model's folder.
     """
-    from agentnn.stores.mlflow.models import model_location
+    from agentnn.stores.mlflow.model_places import model_location
 
     location = model_location(source, settings)
     folder = local_folder(location)
@@ -92,7 +92,7 @@ def download(uri: str, source: str, settings: Settings, to: Path, *, force: bool
         NotFoundError: The model's files are not where its source says.
         UnsafeError: The store names a file outside the model's folder.
     """
-    from agentnn.stores.mlflow.models import model_location
+    from agentnn.stores.mlflow.model_places import model_location
 
     check_target(to, force=force)
     to.absolute().parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import uuid4
 
-from agentnn.errors import ConflictError
+from agentnn.errors import ConflictError, command
 from agentnn.records import iso_time
 from agentnn.registry.claims import Tags, claimed
 from agentnn.registry.ledger import Entry, Ledger, entry_key, entry_value, read_ledger
@@ -234,7 +234,7 @@ def _confirm(move: Move, entry: Entry, now: Ledger) -> None:
         where = f"at version {now.current}" if now.current is not None else "nowhere"
         raise ConflictError(
             f"{move.channel} of {move.name} was moved, and somebody else moved it at the same time: it is {where} now",
-            hint=f"agentnn model history {move.name}",
+            hint=command("model", "history", move.name),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agentnn.errors import ConflictError, NotFoundError
+from agentnn.errors import ConflictError, NotFoundError, command
 from agentnn.records import finite_or_none, iso_time
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ def rollback_target(name: str, channel: Channel, ledger: Ledger, versions: Seque
     target = ledger.expected if outside else ledger.before()
     if target is None:
         raise NotFoundError(
-            f"there is nothing to roll {channel} of {name} back to", hint=f"agentnn model history {name}"
+            f"there is nothing to roll {channel} of {name} back to", hint=command("model", "history", name)
         )
     found = next((one for one in versions if one.version == target), None)
     if found is None:
         raise NotFoundError(
             f"version {target} of {name}, which held {channel} before, was deleted",
-            hint=f"choose one: agentnn model versions {name}, then agentnn model promote {name} VERSION",
+            hint=f"choose one: {command('model', 'versions', name)}, then {command('model', 'promote', name)} VERSION",
         )
     return found

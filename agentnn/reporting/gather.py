@@ -212,7 +212,7 @@ class Gatherer:
         for run in with_one:
             equity = None
             if len(with_one) <= _MOST_EQUITY_FILES:
-                with suppress(AgentNNError, ValueError), warnings.catch_warnings():
+                with suppress(AgentNNError, ValueError), warnings.catch_warnings():  # the sketch will do, then
                     warnings.simplefilter("ignore", AgentNNWarning)  # said when it was logged
                     equity = equity_of_table(read_table(self._store, run, _PORTFOLIO, self._discretion))
             equity = equity or equity_of_sketch(run.tags[EQUITY_CURVE_TAG])

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-import string
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from agentnn.config.objectives import StudyObjective, objectives_of
 from agentnn.errors import AgentNNError, UsageError
+from agentnn.sdk.run_names import NAME_PATTERN, filled
+from agentnn.sdk.trial_result import STATES, TrialResult, best_of
 from agentnn.settings import Settings
 from agentnn.tracking.capture.recording import config_record
 from agentnn.tracking.run_context import current_run
@@ -35,41 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentnn.query.selection import Mode
+    from agentnn.sdk.trial_result import TrialState
     from agentnn.tracking.active_run import ActiveRun
-
-NAME_PATTERN = "{model_type}-{time:%Y%m%d-%H%M%S}"
-TrialState = Literal["complete", "pruned", "failed"]
-_STATES: tuple[TrialState, ...] = ("complete", "pruned", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class TrialResult:
-    """How a trial of a study has ended.
-
-    Attributes:
-        number: The trial's number, from 0.
-        run_id: Its run; ``None`` while the store has not answered.
-        value: What it is judged by; ``None`` where it came to none.
-        params: What was tried.
-        state: ``complete``, ``pruned`` or ``failed``.
-    """
-
-    number: int
-    run_id: str | None
-    value: float | None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    state: TrialState = "complete"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        value = self.value if self.value is not None and math.isfinite(self.value) else None
-        return {
-            "number": self.number,
-            "run_id": self.run_id,
-            "value": value,
-            "params": dict(self.params),
-            "state": self.state,
-        }
 
 
 class ExperimentOrganizer:
@@ -173,7 +139,7 @@ class ExperimentOrganizer:
             "git": str(self.tags.get("git_commit") or "")[:7] or None,
             "time": datetime.now().astimezone(),
         }
-        return _filled(self.name_pattern, values)
+        return filled(self.name_pattern, values)
 
     def start_run(
         self,
@@ -295,8 +261,8 @@ class ExperimentOrganizer:
         Returns:
             The result, for :meth:`finish_study`.
         """
-        if state not in _STATES:
-            raise UsageError(f"a trial can't be {state!r}", hint=f"one of {', '.join(_STATES)}")
+        if state not in STATES:
+            raise UsageError(f"a trial can't be {state!r}", hint=f"one of {', '.join(STATES)}")
         run.set_tag(TRIAL_STATE_TAG, state)
         if value is not None:
             run.log_metric(self.metric, value, step)
@@ -323,9 +289,9 @@ class ExperimentOrganizer:
             The best trial; ``None`` where no complete one has a finite value.
         """
         trials = list(self._results if results is None else results)
-        best = best or _best_of(trials, self.mode)
+        best = best or best_of(trials, self.mode)
         states = Counter[str](one.state for one in trials)
-        study.log_metrics({"trials": len(trials), **{f"trials_{state}": states[state] for state in _STATES}})
+        study.log_metrics({"trials": len(trials), **{f"trials_{state}": states[state] for state in STATES}})
         if best is None:
             return None
         tags = {BEST_TRIAL_TAG: best.number, BEST_PARAMS_TAG: json.dumps(dict(best.params), default=str)}
@@ -379,40 +345,8 @@ class ExperimentOrganizer:
         return {"git_commit": commit, "git_branch": branch}
 
 
-def _filled(pattern: str, values: Mapping[str, Any]) -> str:
-    """A pattern with its values; a missing one goes with the signs before it.
-
-    Raises:
-        UsageError: The pattern is malformed or names another value.
-    """
-    known = ", ".join(f"{{{name}}}" for name in values)
-    text = ""
-    try:
-        for literal, name, form, conversion in string.Formatter().parse(pattern):
-            is_missing = name is not None and name in values and values[name] is None
-            text += literal.rstrip("-_./ ") if is_missing else literal
-            if name is not None and not is_missing:
-                value = values[name]  # a plain name: no attribute or item of a value can be reached
-                text += format(str(value) if conversion else value, form or "")
-    except (KeyError, ValueError) as error:
-        raise UsageError(
-            f"the pattern of run names {pattern!r} can't be filled in: {error}", hint=f"it may hold {known}"
-        ) from error
-    return text.strip("-_./ ") or f"run-{values['time']:%Y%m%d-%H%M%S}"
-
-
 def _run_id_of(run: ActiveRun) -> str | None:
     try:
         return run.run_id
     except AgentNNError:  # the store is down; what was logged waits
         return None
-
-
-def _best_of(trials: Iterable[TrialResult], mode: Mode) -> TrialResult | None:
-    sign = 1 if mode == "min" else -1
-    found = [
-        (sign * one.value, one.number, one)
-        for one in trials
-        if one.state == "complete" and one.value is not None and math.isfinite(one.value)
-    ]
-    return min(found, key=lambda entry: entry[:2])[2] if found else None

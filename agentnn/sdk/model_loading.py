@@ -103,7 +103,16 @@ class ModelLoading(RegistryQuestions):
         track: bool = False,
         experiment: str = EXPERIMENT,
     ) -> Any:
-        """Load a registered model by a stage, an alias or a version number; see :meth:`load_model`."""
+        """Load a registered model by a stage, an alias or a version number; see :meth:`load_model`.
+
+        Args:
+            name: The model's name.
+            stage: ``Production`` or another stage, an alias, or a version number.
+            trust, track, experiment: See :meth:`load_model`.
+
+        Raises:
+            NotFoundError: There is no such model or version, or no files of it.
+        """
 
         def place() -> ModelPlace:
             return _of_version(f"models:/{name}/{stage}", self.get_model_version(name, stage))
@@ -123,7 +132,7 @@ class ModelLoading(RegistryQuestions):
     ) -> Any:
         """What ``load`` makes of the files at a place; recorded, where that is asked for."""
         from agentnn.registry.loading_record import recorded
-        from agentnn.stores.mlflow.models import model_folder
+        from agentnn.stores.mlflow.model_places import model_folder
 
         with recorded(self.settings, experiment if track else None) as record:
             place = place_of()

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "quickstart"
 MODEL = "quickstart"
-BASELINE = "buy-and-hold"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentnn.errors import NotFoundError, UsageError
+from agentnn.errors import NotFoundError, UsageError, command
 from agentnn.sdk.registry_questions import RegistryQuestions
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class RegistryPromotion(RegistryQuestions):
             raise UsageError(f"{text!r} is no version", hint="a number, @alias or latest")
         if found is None:
             what = f"alias {text}" if text.startswith("@") else f"version {text}"
-            raise NotFoundError(f"the model {name!r} has no {what}", hint=f"agentnn model versions {name}")
+            raise NotFoundError(f"the model {name!r} has no {what}", hint=command("model", "versions", name))
         return found
 
     def _ledger(self, name: str, channel: Channel) -> Ledger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentnn.errors import NotFoundError
+from agentnn.errors import NotFoundError, command
 from agentnn.query.selectors import find_model_version, not_found, parse_model_uri
 from agentnn.sdk.store_access import StoreAccess
 
@@ -85,12 +85,22 @@ class RegistryQuestions(StoreAccess):
         chosen = chosen or next((one for one in versions if one.stage.lower() == wanted.lower()), None)
         if chosen is None:
             raise NotFoundError(
-                f"the model {name!r} has no version, alias or stage {wanted!r}", hint=f"agentnn model versions {name}"
+                f"the model {name!r} has no version, alias or stage {wanted!r}", hint=command("model", "versions", name)
             )
         return chosen
 
     def check_model(self, uri: str, *, trust: bool = False) -> ModelCheck:
-        """Prove that a model loads: flavors, signature, size, and its prediction for its own input example."""
+        """Prove that a model loads: flavors, signature, size, and its prediction for its own input example.
+
+        Args:
+            uri: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, a ``runs:/`` URI or a folder.
+            trust: Whether to load it where that runs code out of its files.
+
+        Raises:
+            NotFoundError: There is no such model, or no files of it.
+            UnsafeError: Loading it would run code, and it was not trusted.
+            CorruptDataError: It does not load, or does not predict.
+        """
         from agentnn.registry.files import fetched
         from agentnn.stores.mlflow.models import check_model
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agentnn.query.expressions import Comparison, Field
 from agentnn.query.runs import RunQuery
 from agentnn.records import PARENT_TAG
+from agentnn.stores.base import FindsNested
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ _CHUNK = 1000
 
 def find_children(store: TrackingStore, parents: Sequence[str], view: View) -> list[Run]:
     """The runs that are nested directly in these, wherever they are."""
+    if isinstance(store, FindsNested):
+        return store.nested_in(parents, view)
     children: list[Run] = []
     for start in range(0, len(parents), _CHUNK):
         among = Comparison(Field("tag", PARENT_TAG), "IN", tuple(parents[start : start + _CHUNK]))

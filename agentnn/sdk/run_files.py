@@ -51,6 +51,11 @@ class RunFileAccess(StoreAccess):
     def read_artifact(self, run: str, path: str, *, experiment: Experiments = None) -> Iterator[bytes]:
         """The bytes of one file of a run, in chunks: memory does not grow with it.
 
+        Args:
+            run: The run's selector.
+            path: The file, relative to the run's files.
+            experiment: Where the selector is looked for; everywhere without one.
+
         Raises:
             UsageError: The path is a folder.
             NotFoundError: There is no such file.

@@ -75,6 +75,11 @@ class RunJudgements(StoreAccess):
     def find_worse(self, comparison: Comparison, metric: str, mode: Mode | None = None) -> list[Run]:
         """The runs of a comparison whose value of a metric is worse than the first run's, or no number at all.
 
+        Args:
+            comparison: What :meth:`compare_runs` gave.
+            metric: The metric's name.
+            mode: Whether greater (``max``) or smaller (``min``) is better; as the project declares, or else ``max``.
+
         Raises:
             NotFoundError: The first run has no finite value to compare with.
         """

@@ -149,7 +149,8 @@ class RunLifecycle(RunChoice):
             runs: Selectors, looked for among the deleted runs; without them the conditions say which.
             filter: Which of the deleted runs.
             experiment: Where they are; alone, all of them.
-            with_children: Also bring back the deleted runs that are nested in them.
+            with_children: Also bring back the deleted runs that are nested in them, or in runs that are named and are
+                not deleted.
             dry_run: Change nothing, and say what would be done.
 
         Raises:
@@ -169,7 +170,7 @@ class RunLifecycle(RunChoice):
         if stuck and (runs or experiment):
             raise deleted_experiment(gone[stuck[0].experiment_id])
         chosen = [run for run in chosen if run.experiment_id not in gone]
-        done = replace(self._revived(chosen, with_children), not_deleted=tuple(others), left_out=tuple(stuck))
+        done = replace(self._revived(chosen, others, with_children), not_deleted=tuple(others), left_out=tuple(stuck))
         if dry_run or not done.runs:
             return done
         open_run_changes(self.settings).restore(done.runs)
@@ -184,29 +185,30 @@ class RunLifecycle(RunChoice):
         going = [run for run in chosen if run.status not in live]
         ids = [run.run_id for run in going]
         find = find_children if keep_children else find_descendants
-        nested = [run for run in find(self._store, ids, "active") if run.run_id not in set(ids)]
+        known = set(ids)
+        nested = [run for run in find(self._store, ids, "active") if run.run_id not in known]
         if not keep_children:
             held = _held_by_live(going, nested, live)
             going = [run for run in going if run.run_id not in held]
             nested = below([run.run_id for run in going], [*going, *nested])
         runs = (*going, *(() if keep_children else nested))
         gone = [run.run_id for run in runs]
+        goes = set(gone)
         return DeletionPlan(
             runs,
             frozenset() if keep_children else frozenset(run.run_id for run in nested),
             tuple(nested) if keep_children else (),
             tuple(self._registry.versions_of_runs(gone)) if gone else (),
             tuple(already_deleted),
-            tuple(run for run in chosen if run.run_id not in set(gone)),
+            tuple(run for run in chosen if run.run_id not in goes),
             undo_words(gone, root=store_words(self.settings), scope=self._scope_words(runs)),
         )
 
-    def _revived(self, chosen: Sequence[Run], with_children: bool) -> Restoration:
-        """What comes back when these runs do."""
+    def _revived(self, chosen: Sequence[Run], others: Sequence[Run], with_children: bool) -> Restoration:
+        """What comes back when the chosen runs do; nested runs of others too, which are there already."""
         from agentnn.sdk.run_deletion import Restoration
 
-        ids = [run.run_id for run in chosen]
-        nested = [run for run in find_descendants(self._store, ids, "deleted") if run.run_id not in set(ids)]
+        nested = find_descendants(self._store, [run.run_id for run in (*chosen, *others)], "deleted")
         runs = (*chosen, *(nested if with_children else ()))
         back = {run.run_id for run in runs}
         above = dict.fromkeys(run.parent_run_id for run in runs if run.parent_run_id)

@@ -13,7 +13,7 @@ from agentnn.query.selection import AGGREGATES, MODES, BestQuery, verdicts
 from agentnn.query.selectors import find_experiment, nearest, no_run_qualifies, not_found
 from agentnn.records import Run
 from agentnn.sdk.store_access import Experiments, StoreAccess
-from agentnn.stores.base import has_field
+from agentnn.stores.base import has_field, search_run_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,15 @@ class RunQuestions(StoreAccess):
         return find_experiment(str(name_or_id), self._store)
 
     def count_runs(self, experiment: Experiments = None, *, view: View = "active") -> dict[str, int]:
-        """How many runs there are, by status."""
+        """How many runs there are, by status.
+
+        Args:
+            experiment: One experiment or several, by name or id; every active one without.
+            view: ``active``, ``deleted`` or ``all``.
+
+        Raises:
+            NotFoundError: There is no such experiment.
+        """
         return self._store.count_runs(self._scope(experiment, None, view))
 
     def list_runs(
@@ -85,13 +93,26 @@ class RunQuestions(StoreAccess):
         twice, and none is left out that was there all the time; a server's pages may shift.
         """
         scope = self._scope(experiment, filter, view)
-        keys = [order_by] if isinstance(order_by, str) else list(order_by or ())
-        order = _parsed_order(keys)
-        query = RunQuery(scope.experiment_ids, scope.filter, order, limit or None, view)
-        if limit and order:
+        query = _ordered(scope, order_by, limit)
+        if query.limit and query.order_by:
             return self._first_runs(query, scope)
-        self._check_sort_keys(order, scope)
+        self._check_sort_keys(query.order_by, scope)
         return self._store.search_runs(query)
+
+    def iter_run_ids(
+        self,
+        experiment: Experiments = None,
+        *,
+        filter: str | None = None,
+        order_by: str | Sequence[str] | None = None,
+        limit: int | None = None,
+        view: View = "active",
+    ) -> Iterator[str]:
+        """The ids of the runs that :meth:`iter_runs` gives; a SQLite store tells them without reading the runs."""
+        scope = self._scope(experiment, filter, view)
+        query = _ordered(scope, order_by, limit)
+        self._check_sort_keys(query.order_by, scope)
+        return search_run_ids(self._store, query)
 
     def _first_runs(self, query: RunQuery, scope: RunQuery) -> Iterator[Run]:
         """The runs of a query with a limit; who comes first has what is sorted by, if any run has it."""
@@ -107,6 +128,11 @@ class RunQuestions(StoreAccess):
     def get_run(self, run: str, *, experiment: Experiments = None, view: View = "active") -> Run:
         """The one run that a selector names; a full id is found wherever it is, deleted runs included.
 
+        Args:
+            run: The selector; see :class:`~agentnn.sdk.nn_models.ModelManager`.
+            experiment: Where names and ``@…`` are looked for: one experiment or several; everywhere without one.
+            view: ``active``, ``deleted`` or ``all``: which runs a name or a beginning of an id may mean.
+
         Raises:
             NotFoundError: No run answers to the selector, or more than one does.
         """
@@ -115,7 +141,15 @@ class RunQuestions(StoreAccess):
     def get_run_summary(self, run: str, *, experiment: Experiments = None) -> dict[str, Any]:
         """A run as a plain dict: ``run_id``, ``status``, ``metrics``, ``params``, ``tags``.
 
-        Metrics are floats, NaN and infinities as they are; params and tags are strings.
+        Args:
+            run: The run's selector.
+            experiment: Where the selector is looked for; everywhere without one.
+
+        Returns:
+            Metrics are floats, NaN and infinities as they are; params and tags are strings.
+
+        Raises:
+            NotFoundError: No run answers to the selector, or more than one does.
         """
         found = self.get_run(run, experiment=experiment)
         return {
@@ -206,16 +240,38 @@ class RunQuestions(StoreAccess):
         return compare([self._find_run(one, scope) for one in runs])
 
     def get_metric_history(self, run: str | Run, metric: str, *, experiment: Experiments = None) -> list[Metric]:
-        """Every logged value of a metric, by (step, timestamp); empty when the run does not have it."""
+        """Every logged value of a metric, by (step, timestamp); empty when the run does not have it.
+
+        Args:
+            run: A run, or its selector.
+            metric: The metric's name.
+            experiment: Where the selector is looked for; everywhere without one.
+
+        Raises:
+            NotFoundError: No run answers to the selector, or more than one does.
+        """
         found = run if isinstance(run, Run) else self.get_run(run, experiment=experiment)
         return self._store.metric_history(found.run_id, metric)
 
     def get_metric_histories(self, run: str, *, experiment: Experiments = None) -> dict[str, list[Metric]]:
-        """The history of every metric of a run, by the metric's name."""
+        """The history of every metric of a run, by the metric's name.
+
+        Args:
+            run: The run's selector.
+            experiment: Where the selector is looked for; everywhere without one.
+
+        Raises:
+            NotFoundError: No run answers to the selector, or more than one does.
+        """
         return self._histories_of(self.get_run(run, experiment=experiment))
 
     def list_artifacts(self, run: str, path: str = "", *, experiment: Experiments = None) -> list[Artifact]:
         """The files and folders directly under a path of a run; the models that it logged are among them.
+
+        Args:
+            run: The run's selector.
+            path: A folder of the run; its topmost one without.
+            experiment: Where the selector is looked for; everywhere without one.
 
         Raises:
             NotFoundError: There is no such folder.
@@ -224,7 +280,12 @@ class RunQuestions(StoreAccess):
         return self._store.list_artifacts(self.get_run(run, experiment=experiment), path)
 
     def list_field_keys(self, kind: FieldKind, experiment: Experiments = None) -> list[str]:
-        """The names of the metrics, params or tags that active runs have."""
+        """The names of the metrics, params or tags that active runs have, sorted.
+
+        Args:
+            kind: ``metric``, ``param`` or ``tag``.
+            experiment: One experiment or several, by name or id; every active one without.
+        """
         return self._store.field_keys(kind, self._scope(experiment, None, "active"))
 
     def find_unknown_fields(
@@ -277,6 +338,11 @@ def _refuse_data_sets(order: Sequence[OrderBy]) -> None:
     for key in order:
         if key.field.kind == "dataset":
             raise UsageError(f"runs can't be sorted by {key.field}", hint="by a metric, a param, a tag or an attribute")
+
+
+def _ordered(scope: RunQuery, order_by: str | Sequence[str] | None, limit: int | None) -> RunQuery:
+    keys = [order_by] if isinstance(order_by, str) else list(order_by or ())
+    return scope._replace(order_by=_parsed_order(keys), limit=limit or None)
 
 
 def _parsed_order(keys: Sequence[str]) -> tuple[OrderBy, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentnn.stores.history_cache import is_proven, summary_of
+from agentnn.stores.history_traces import is_proven, summary_of
 from agentnn.stores.progress import tell
 
 if TYPE_CHECKING:
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from agentnn.query.selection import BestQuery
     from agentnn.records import Run
     from agentnn.stores.base import History
-    from agentnn.stores.history_cache import HistoryCache, Summary, Trace
+    from agentnn.stores.history_cache import HistoryCache
+    from agentnn.stores.history_traces import Summary, Trace
 
     Reading = Callable[[Sequence[Run]], Iterable[Sequence["Summarised"]]]
     """Reads the histories of runs, and gives what they come to as they come."""

@@ -87,6 +87,29 @@ class FindsFields(Protocol):
         """Whether a run in scope has this metric, param or tag; a limit means nothing here."""
 
 
+@runtime_checkable
+class FindsIds(Protocol):
+    """A store that tells the ids of runs sooner than the runs."""
+
+    def search_run_ids(self, query: RunQuery) -> Iterator[str]:
+        """The ids of the runs that a query asks for, in its order."""
+
+
+@runtime_checkable
+class FindsNested(Protocol):
+    """A store that finds nested runs sooner by other questions than by a filter for all of their parents."""
+
+    def nested_in(self, parents: Sequence[str], view: View) -> list[Run]:
+        """The runs that are nested directly in some, as MLflow orders runs."""
+
+
+def search_run_ids(store: TrackingStore, query: RunQuery) -> Iterator[str]:
+    """The ids of the runs that a query asks for, in its order."""
+    if isinstance(store, FindsIds):
+        return store.search_run_ids(query)
+    return (run.run_id for run in store.search_runs(query))
+
+
 def has_field(store: TrackingStore, field: Field, query: RunQuery) -> bool:
     """Whether a run in scope has a metric, a param or a tag of that name."""
     if isinstance(store, FindsFields):

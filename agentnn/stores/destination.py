@@ -101,7 +101,7 @@ def _local_experiment(settings: Settings, name: str) -> Experiment | None:
         return TomlStore(settings).find_experiment(name=name)
     if not settings.tracking_uri.lower().startswith("sqlite"):
         return None
-    from agentnn.stores.sql.sqlite_file import SchemaMismatch
+    from agentnn.stores.sql.mlflow_tables import SchemaMismatch
     from agentnn.stores.sql.store import SqlStore
 
     try:

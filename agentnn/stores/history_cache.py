@@ -26,16 +26,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from agentnn.errors import AgentNNError
-from agentnn.query.selection import aggregate_history
+from agentnn.stores.history_traces import Summary
 from agentnn.stores.index_file import DamagedIndex, IndexFile, IndexSchema
 from agentnn.stores.state_folder import cache_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from agentnn.query.selection import Aggregate
-    from agentnn.records import Metric, Run
     from agentnn.settings import Settings
+    from agentnn.stores.history_traces import Trace
 
 T = TypeVar("T")
 
@@ -43,10 +42,6 @@ FILE = "histories.sqlite"
 DAYS = 30
 """How long a value is kept."""
 
-SETTLED_S = 60
-"""How long ago a run has to have ended: what was still under way when it did has come by then."""
-
-_ENDED = ("FINISHED", "FAILED", "KILLED")
 _DAY_S = 86_400
 _LOCK_TIMEOUT_S = 1.0
 _KEYS_IN_A_QUESTION = 500
@@ -58,31 +53,6 @@ _SCHEMA = IndexSchema(
         " kept_on INTEGER NOT NULL, used_on INTEGER NOT NULL) WITHOUT ROWID"
     ],
 )
-
-
-class Summary(NamedTuple):
-    """What a history, which holds at least one point, comes to by each aggregate; see ``aggregate_history``."""
-
-    first: float
-    min: float
-    max: float
-    mean: float
-
-    def by(self, aggregate: Aggregate) -> float:
-        """What it comes to by one of them."""
-        return float(getattr(self, aggregate))
-
-
-class Trace(NamedTuple):
-    """What the record of an ended run shows of a metric's history.
-
-    Attributes:
-        proof: A digest of all that tells whether the run is still as it was.
-        latest: The metric's latest point.
-    """
-
-    proof: bytes
-    latest: Metric
 
 
 class CacheFacts(NamedTuple):
@@ -99,48 +69,6 @@ class CacheFacts(NamedTuple):
     size_bytes: int
     most_bytes: int
     values: int | None
-
-
-def summary_of(points: Sequence[Metric]) -> Summary | None:
-    """What a history comes to; ``None`` for an empty one."""
-    if not points:
-        return None
-    comes_to = partial(aggregate_history, points)
-    return Summary(*(_number(comes_to(one)) for one in ("first", "min", "max", "mean")))
-
-
-def trace_of(run: Run, metric: str, latest: Iterable[Metric], *, now: float) -> Trace | None:
-    """What a record shows of the history of a metric; ``None`` where that must not be kept.
-
-    Args:
-        run: The run.
-        metric: The metric's name.
-        latest: The latest point of each metric of the run.
-        now: The time, in seconds since the epoch.
-    """
-    if run.status not in _ENDED or run.end_time is None or run.end_time / 1000 > now - SETTLED_S:
-        return None
-    points = sorted(latest)
-    mine = next((one for one in points if one.key == metric), None)
-    if mine is None:
-        return None
-    shown = repr((run.status, run.end_time, [tuple(one) for one in points]))
-    return Trace(blake2b(shown.encode("utf-8", "surrogatepass"), digest_size=16).digest(), mine)
-
-
-def is_proven(trace: Trace, points: Sequence[Metric]) -> bool:
-    """Whether a history, by (step, timestamp), is the one that the record speaks of: it may have grown meanwhile."""
-    latest, last = trace.latest, points[-1]
-    place = (latest.step, latest.timestamp)
-    if (last.step, last.timestamp) != place:
-        return False
-    same = repr(latest.value)  # NaN equals no NaN
-    for one in reversed(points):
-        if (one.step, one.timestamp) != place:
-            break
-        if repr(one.value) == same:
-            return True
-    return False
 
 
 class HistoryCache:
@@ -260,10 +188,6 @@ def _digest_of_store(settings: Settings) -> bytes:
     """Tells one store from another, whoever asks it."""
     uri = re.sub(r"(?<=://)[^/]*@", "", settings.tracking_uri).rstrip("/")
     return blake2b(f"{uri}\0{settings.workspace}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _seal(key: bytes, trace: Trace, kept_on: int, numbers: object) -> bytes | None:

@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from agentnn.errors import StoreUnavailable
-from agentnn.stores.sql.sqlite_file import sqlite_errors
+from agentnn.stores.sql.sqlite_errors import sqlite_errors
 from agentnn.stores.state_folder import make_private_folder, state_directory
 
 if TYPE_CHECKING:

@@ -89,7 +89,8 @@ def saying_how_far(runs: Sequence[Run], done_word: str) -> Iterator[list[str]]:
     try:
         yield done
     except AgentNNError as error:
-        missing = [run.run_id for run in runs if run.run_id not in set(done)]
+        changed_ids = set(done)
+        missing = [run.run_id for run in runs if run.run_id not in changed_ids]
         if isinstance(error, UsageError) and says_deleted(error):
             error = deleted_run(next((run_id for run_id in missing if run_id in str(error)), missing[0]))
         if len(runs) > 1:

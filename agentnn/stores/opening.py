@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def open_store(settings: Settings) -> TrackingStore:
     opened = door(settings) if door is not None else None
     if opened is not None:
         return opened
-    from agentnn.stores.mlflow.client import MlflowClientStore
+    from agentnn.stores.mlflow.store import MlflowClientStore
 
     return MlflowClientStore(_checked(settings.tracking_uri), settings)
 
@@ -53,7 +54,7 @@ def open_registry(settings: Settings) -> ModelRegistry:
     opened = door(settings) if door is not None else None
     if opened is not None:
         return opened
-    from agentnn.stores.mlflow.client import MlflowClientRegistry
+    from agentnn.stores.mlflow.registry import MlflowClientRegistry
 
     return MlflowClientRegistry(_checked(settings.registry_uri), settings)
 
@@ -158,7 +159,7 @@ _REGISTRIES: dict[Kind, Callable[[Settings], ModelRegistry | None]] = {
 
 def _unless_unknown(opening: Callable[[], Opened]) -> Opened | None:
     """What opens tables of MLflow's; ``None``, and a note, where their columns are not as they are known here."""
-    from agentnn.stores.sql.sqlite_file import SchemaMismatch
+    from agentnn.stores.sql.mlflow_tables import SchemaMismatch
 
     try:
         return opening()
@@ -202,8 +203,17 @@ def _checked_folder(uri: str, folder: Path) -> str:
     if folder.is_file():
         raise UsageError(f"{uri} is a file, not a folder of runs", hint=f"for a database write sqlite:///{folder}")
     if not holds_runs(folder):  # MLflow would make it into a store
-        raise StoreUnavailable(f"there is no store at {uri}", hint="check --tracking-uri or MLFLOW_TRACKING_URI")
+        raise StoreUnavailable(f"there is no store at {uri}", hint=_meant_by(uri))
     return uri
+
+
+def _meant_by(path: str) -> str:
+    """What to do about a folder that is none: a server without its scheme is taken for one, and so is a database."""
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", path):
+        return f"did you mean http://{path}?"
+    if path.endswith((".db", ".sqlite", ".sqlite3")):
+        return f"did you mean sqlite:///{path}?"
+    return "check --tracking-uri or MLFLOW_TRACKING_URI"
 
 
 def _is_plugin(scheme: str) -> bool:

@@ -66,8 +66,8 @@ def open_run_changes(settings: Settings) -> RunChanges:
 
         return TomlRunChanges(settings)
     if settings.tracking_uri.lower().startswith(("sqlite://", "sqlite+pysqlite://")):
+        from agentnn.stores.sql.mlflow_tables import SchemaMismatch
         from agentnn.stores.sql.run_changes import SqlRunChanges
-        from agentnn.stores.sql.sqlite_file import SchemaMismatch
 
         try:
             return SqlRunChanges(settings)

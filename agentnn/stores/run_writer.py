@@ -194,7 +194,8 @@ def open_writer(settings: Settings) -> RunWriter:
     if settings.tracking_uri.lower().startswith(("sqlite://", "sqlite+pysqlite://")):
         from agentnn.stores.destination import check_sqlite_path
         from agentnn.stores.mlflow.schema import ensure_schema
-        from agentnn.stores.sql.sqlite_file import SchemaMismatch, sqlite_path
+        from agentnn.stores.sql.mlflow_tables import SchemaMismatch
+        from agentnn.stores.sql.sqlite_file import sqlite_path
         from agentnn.stores.sql.writer import SqlWriter
 
         check_sqlite_path(sqlite_path(settings.tracking_uri))

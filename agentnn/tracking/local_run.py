@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -169,9 +168,8 @@ def _table(document: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _after_fork() -> None:
-    with suppress(RuntimeError):  # a thread was adding one
-        for run in list(_all):
-            run.renew_after_fork()
+    for run in list(_all):
+        run.renew_after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agentnn.errors import AgentNNError, ConflictError, NotFoundError, StoreUnavailable
-from agentnn.query.runs import RunQuery
 from agentnn.stores.artifacts.folder import safe_path
 from agentnn.stores.run_writer import dataset_inputs
 from agentnn.transfer import archives
@@ -35,14 +34,17 @@ from agentnn.transfer.layout import (
     ordered,
     run_folder,
 )
+from agentnn.transfer.planning import check_ids, chosen_runs, in_order, with_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from agentnn.query.runs import RunQuery
     from agentnn.records import Run
     from agentnn.settings import Settings
     from agentnn.stores.base import TrackingStore
+    from agentnn.transfer.planning import Planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +81,6 @@ class ExportedRun:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """What has to be known of every run at once, to bring them into order."""
-
-    run_id: str
-    original: str
-    parent: str | None
-    start: int
-
-    @classmethod
-    def of(cls, run: Run) -> _Planned:
-        return cls(run.run_id, original_id(run), run.parent_run_id, run.start_time or 0)
-
-
 def export(
     store: TrackingStore,
     settings: Settings,
@@ -121,10 +109,10 @@ def export(
     """
     kind = archives.kind_of(target)
     _check_target(target, kind)
-    planned = _in_order(_with_children(store, scope, named) if children else _chosen(store, scope, named))
+    planned = in_order(with_children(store, scope, named) if children else chosen_runs(store, scope, named))
     if not planned:
         raise NotFoundError("there is no run to export", hint="agentnn run list --view all")
-    _check_ids(planned)
+    check_ids(planned)
     with _staged(target) as folder:
         exporter = _Exporter(store, settings, folder)
         exported = [exporter.write(one) for one in planned]
@@ -152,7 +140,7 @@ class _Exporter:
         self._parents: dict[str, str] = {}
         self._uri = store_words(settings)
 
-    def write(self, planned: _Planned) -> ExportedRun:
+    def write(self, planned: Planned) -> ExportedRun:
         """Write one run."""
         found = self._store.find_runs([planned.run_id])
         if not found:
@@ -239,64 +227,6 @@ class _Exporter:
                 digest.update(chunk)
                 size += len(chunk)
         self._written.append(FileEntry(path, size, digest.hexdigest()))
-
-
-def _chosen(store: TrackingStore, scope: RunQuery, named: Sequence[Run]) -> list[_Planned]:
-    chosen = named or store.search_runs(scope)
-    return list({run.run_id: _Planned.of(run) for run in chosen}.values())
-
-
-def _with_children(store: TrackingStore, scope: RunQuery, named: Sequence[Run]) -> list[_Planned]:
-    """The chosen runs and all that are nested in them, in the same experiments."""
-    chosen = {one.run_id: one for one in _chosen(store, scope, named)}
-    if not chosen or (not named and scope.filter is None):
-        return list(chosen.values())
-    experiments = tuple({run.experiment_id for run in named}) if named else scope.experiment_ids
-    deleted = any(run.lifecycle_stage == "deleted" for run in named)
-    everywhere = RunQuery(experiments, view="all" if deleted else scope.view)
-    nested: dict[str, list[_Planned]] = {}
-    for run in store.search_runs(everywhere):
-        if run.parent_run_id is not None:
-            nested.setdefault(run.parent_run_id, []).append(_Planned.of(run))
-    waiting = list(chosen)
-    while waiting:
-        for child in nested.get(waiting.pop(), ()):
-            if child.run_id not in chosen:
-                chosen[child.run_id] = child
-                waiting.append(child.run_id)
-    return list(chosen.values())
-
-
-def _in_order(runs: Sequence[_Planned]) -> list[_Planned]:
-    """By start, then by first id, a parent just before its children: the same order wherever the runs are."""
-    by_id = {one.run_id: one for one in runs}
-    nested: dict[str | None, list[_Planned]] = {}
-    for one in sorted(runs, key=lambda one: (one.start, one.original)):
-        nested.setdefault(one.parent if one.parent in by_id else None, []).append(one)
-    found: dict[str, _Planned] = {}
-
-    def take(tops: Sequence[_Planned]) -> None:
-        waiting = list(reversed(tops))
-        while waiting:
-            one = waiting.pop()
-            if one.run_id not in found:
-                found[one.run_id] = one
-                waiting += reversed(nested.get(one.run_id, ()))
-
-    take(nested.get(None, ()))
-    take(sorted(runs, key=lambda one: (one.start, one.original)))  # runs that are nested in each other
-    return list(found.values())
-
-
-def _check_ids(planned: Sequence[_Planned]) -> None:
-    seen: dict[str, str] = {}
-    for one in planned:
-        run_folder(one.original)
-        other = seen.setdefault(one.original, one.run_id)
-        if other != one.run_id:
-            raise ConflictError(
-                f"the runs {other} and {one.run_id} are the same one, imported twice", hint="delete one of them"
-            )
 
 
 def _check_target(target: Path, kind: str | None) -> None:

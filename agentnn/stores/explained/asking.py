@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentnn.query.explanation import Plan
-from agentnn.stores.base import ModelRegistry, TrackingStore, has_field
+from agentnn.stores.base import ModelRegistry, TrackingStore, has_field, search_run_ids
 from agentnn.stores.explained.between import Between, Withdrawing
 
 if TYPE_CHECKING:
@@ -138,6 +138,10 @@ class ExplainedStore(Explained[TrackingStore]):
     def search_runs(self, query: RunQuery) -> Iterator[Run]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""
         return self._streamed("search the runs", lambda store: store.search_runs(query), query)
+
+    def search_run_ids(self, query: RunQuery) -> Iterator[str]:
+        """See :class:`~agentnn.stores.base.FindsIds`."""
+        return self._streamed("search the runs for their ids", lambda store: search_run_ids(store, query), query)
 
     def count_runs(self, query: RunQuery) -> dict[str, int]:
         """See :class:`~agentnn.stores.base.TrackingStore`."""

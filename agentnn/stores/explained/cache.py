@@ -9,7 +9,7 @@ from agentnn.stores.explained.between import Seen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agentnn.stores.history_cache import Summary, Trace
+    from agentnn.stores.history_traces import Summary, Trace
 
 
 class SeenCache(Seen):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from agentnn.errors import AgentNNError
 from agentnn.stores.explained.between import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from agentnn.query.explanation import Taking
-    from agentnn.stores.sql.dialect import Dialect
+    from agentnn.stores.sql.dialect import Dialect, Tree
 
 _SLOW_S = 0.01
 """A statement that took so long is worth a look at how it was done."""
@@ -44,6 +45,17 @@ class SeenDatabase(Seen):
                 take(rows)
 
             self.inner.each(seen, sql, values)
+
+    def sweep(self, aside: Callable[[Any, Any], object], sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query, which hands others over on its way."""
+        with self._statement(sql, values) as taking:
+            found: list[Any] = self.inner.sweep(aside, sql, values)
+            taking.read["rows"] = len(found)
+        return found
+
+    def reading_ahead(self, trees: Sequence[Tree]) -> AbstractContextManager[None]:
+        """What is read ahead is shown where it is asked for."""
+        return cast("AbstractContextManager[None]", self.inner.reading_ahead(trees))
 
     def columns(self, table: str) -> set[str]:
         """The columns of a table."""

@@ -140,7 +140,10 @@ def _ours(error: Exception, settings: Settings, read: bool) -> AgentNNError:
     if read and ("no such column" in message or "no such table" in message):
         return UsageError(f"the store's schema is not what the installed MLflow knows: {message}")
     if "out-of-date database schema" in message:
-        return UsageError(message, hint="back it up, then: mlflow db upgrade <the store's URI>")
+        return UsageError(
+            message,
+            hint="back it up, then: mlflow db upgrade <the store's URI>; where it is newer: pip install -U mlflow",
+        )
     if "MLFLOW_ALLOW_FILE_STORE" in str(error):
         return UsageError(
             "MLflow writes to an mlruns folder only with MLFLOW_ALLOW_FILE_STORE=true",

@@ -16,7 +16,8 @@ from agentnn.records import RegisteredModel
 from agentnn.settings import toml_folder
 from agentnn.stores.artifacts.folder import local_folder
 from agentnn.stores.mlflow.calls import TIMEOUT_S, mlflow_call
-from agentnn.stores.mlflow.client import check_before_writing, find_logged_model, make_client, search_versions
+from agentnn.stores.mlflow.client import check_before_writing, find_logged_model, make_client
+from agentnn.stores.mlflow.registry import search_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from agentnn.errors import NotAStoreError
+from agentnn.settings import redact
 from agentnn.stores.mlflow.calls import mlflow_call
 from agentnn.stores.sql.sqlite_file import sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import Connection
 
     from agentnn.settings import Settings
 
@@ -45,7 +49,8 @@ def ensure_schema(settings: Settings) -> None:
         with mlflow_call(settings, read=False):
             _ensure_sqlite(path)
     elif dialect in ("postgresql", "mysql"):
-        with mlflow_call(settings, read=False), _advisory_lock(uri, dialect):
+        with mlflow_call(settings, read=False), _advisory_lock(uri, dialect) as connection:
+            refuse_a_foreign_database(connection, uri, read=False)
             _make_tables(uri)
 
 
@@ -84,6 +89,27 @@ def _make_tables(uri: str) -> None:
     MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
+def refuse_a_foreign_database(connection: Connection, uri: str, *, read: bool) -> None:
+    """Leave a database alone that holds somebody else's tables; MLflow would make its sixty among them.
+
+    Args:
+        connection: To it.
+        uri: Names it.
+        read: Whether none are to be made where there are no tables at all, either.
+
+    Raises:
+        NotAStoreError: It is none of MLflow's.
+    """
+    from sqlalchemy import inspect
+
+    tables = set(inspect(connection).get_table_names())
+    if (tables or read) and not tables >= {"experiments", "runs"}:
+        raise NotAStoreError(
+            f"{redact(uri)} is a database, but not an MLflow store",
+            hint="check the tracking URI; MLflow needs a database of its own",
+        )
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the kernel's lock on a folder, which leaves no file behind."""
@@ -96,7 +122,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _advisory_lock(uri: str, dialect: str) -> Iterator[None]:
+def _advisory_lock(uri: str, dialect: str) -> Iterator[Connection]:
     from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
 
@@ -107,6 +133,6 @@ def _advisory_lock(uri: str, dialect: str) -> Iterator[None]:
     with create_engine(uri, poolclass=NullPool).connect() as connection:
         connection.execute(text(take))
         try:
-            yield
+            yield connection
         finally:
             connection.execute(text(free))

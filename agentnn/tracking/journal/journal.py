@@ -101,6 +101,8 @@ class JournalWriter:
 
     def _keep(self, record: bytes) -> None:
         if self._kept_bytes + len(record) > _MOST_KEPT_BYTES:
+            self._write_kept()  # there may be room by now
+        if self._kept_bytes + len(record) > _MOST_KEPT_BYTES:
             self.lost += 1
             return
         self._kept.append(record)

@@ -118,7 +118,7 @@ def load_module(directory: Path, *, classes: Iterable[type] = (), trust: bool = 
     classes = tuple(classes)
     try:
         module = read_trusting(path, classes) if trust else read_safely(path, classes)
-    except (AgentNNError, OSError):
+    except (AgentNNError, OSError, MemoryError):
         raise
     except pickle.UnpicklingError as error:
         reason = str(error).partition("Check the documentation")[0].strip().splitlines()[-1]

@@ -16,7 +16,8 @@ from agentnn.errors import CorruptDataError, NotAStoreError, UnreadableWarning, 
 from agentnn.query.runs import RunQuery
 from agentnn.settings import toml_folder
 from agentnn.stores.ids import is_experiment_id
-from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase, SchemaMismatch
+from agentnn.stores.sql.mlflow_tables import SchemaMismatch
+from agentnn.stores.sql.sqlite_file import ReadOnlyDatabase
 from agentnn.stores.toml.asking.tables import IndexTables, NoTables
 from agentnn.stores.toml.index.index import Index
 from agentnn.stores.toml.projects import no_such_store, read_projects
