@@ -2,8 +2,9 @@
 
 The server is MLflow's own, with one worker on this machine, on a copy of the store. A promotion claims the alias,
 writes its entry of the history and looks whether it was alone; the script only sets the alias. Last, deleting many runs
-in this process, per run, against a loop of ``MlflowClient.delete_run``; ours also finds them, and what is nested in
-them.
+in this process, per run, against a loop of ``MlflowClient.delete_run``, with one worker and with the four that
+``mlflow server`` has by itself. Ours also finds the runs and what is nested in them, and of more than twenty it marks
+each, so that one command restores just these.
 
     python benchmarks/bench_rest_changes.py --runs 10000
 """
@@ -43,8 +44,12 @@ def main() -> None:
         with served(path) as url:
             print_header(f"Changes on a server with {options.runs:,} runs, whole process")
             whole_processes(given.subjects(options.python, path), url, options.rounds)
-            print_header(f"Deleting {options.delete:,} runs of a server by a filter: time per run")
-            deleting(Store(path, options.delete), url, max(1, options.rounds // 3))
+        for workers in (1, 4):
+            shutil.copyfile(given.store_of(options.runs), path)
+            with served(path, workers=workers) as url:
+                kind = f"Deleting {options.delete:,} runs of a server by a filter, workers: {workers}"
+                print_header(f"{kind}: time per run")
+                deleting(Store(path, options.delete), url, max(1, options.rounds // 3))
 
 
 def whole_processes(fast: given.Subjects, url: str, rounds: int) -> None:

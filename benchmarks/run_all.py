@@ -39,13 +39,17 @@ READING = {
     "bench_toml_best_process.py": (["--rounds", "1"], ["--rounds", "5"]),
     "bench_read_inprocess.py": (["--runs", "10000"], ["--runs", "10000", "100000", "--rounds", "15"]),
     "bench_stream.py": (["--runs", "10000", "--rounds", "1"], ["--runs", "10000", "100000"]),
+    "bench_cold.py": (["--runs", "10000", "--rounds", "2"], ["--runs", "100000"]),
     "bench_readers.py": (["--seconds", "5"], ["--seconds", "20"]),
     "bench_mlruns.py": (["--runs", "300", "--rounds", "1"], ["--runs", "5000", "--rounds", "3"]),
     "bench_rest.py": (["--runs", "1000", "--rounds", "3"], ["--runs", "10000"]),
     "bench_rest_connections.py": (["--runs", "1000", "--rounds", "3"], ["--runs", "10000"]),
     "bench_rest_changes.py": (["--runs", "1000", "--rounds", "2", "--delete", "50"], ["--runs", "10000"]),
     "bench_history_cache.py": (["--runs", "300", "--rounds", "1"], ["--runs", "10000"]),
-    "bench_postgresql.py": (["--runs", "10000", "--all-up-to", "1000", "--rounds", "5"], ["--rounds", "15"]),
+    "bench_database_servers.py": (
+        ["--runs", "10000", "--all-up-to", "1000", "--rounds", "5"],
+        ["--servers", "postgresql", "mariadb", "--rounds", "15"],
+    ),
 }
 WRITING = {
     "bench_write_call.py": (

@@ -26,6 +26,7 @@ from real_stores import (
     end_senders,
     fail_or_skip,
     make_equal,
+    make_once,
     why_no_mariadb,
     why_no_postgres,
 )
@@ -63,12 +64,22 @@ def _no_environment_of_the_developer() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def template_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database of the installed version; copy it, it takes seconds to make."""
-    from mlflow import MlflowClient
+def _made_for_all(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """Where the processes that share the tests keep what one of them has made for all; None where there is but one."""
+    return tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
 
+
+@pytest.fixture(scope="session")
+def template_database(tmp_path_factory: pytest.TempPathFactory, _made_for_all: Path | None) -> Path:
+    """An empty MLflow database of the installed version; copy it, it takes seconds to make."""
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
+
+    def make() -> None:
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+
+    make_once(_made_for_all and _made_for_all / "mlflow.db", path, make)
     return path
 
 
@@ -105,23 +116,31 @@ def state_dir(_states: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Itera
     end_senders(path)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are logged without being drawn: the seven of a training take two seconds, and others test them."""
+    from agentnn.tracking import attachments
+
+    monkeypatch.setattr(attachments, "_draw", lambda figure, place: place.write_bytes(b"undrawn"))
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresCluster]:
+def postgres(_made_for_all: Path | None) -> Iterator[PostgresCluster]:
     """A running PostgreSQL with a migrated template; a store of one's own is quickly copied from it."""
     if reason := why_no_postgres():
         fail_or_skip(reason)
-    with PostgresCluster() as cluster:
+    with PostgresCluster(_made_for_all and _made_for_all / "postgres") as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariaCluster]:
+def mariadb(_made_for_all: Path | None) -> Iterator[MariaCluster]:
     """A running MariaDB with one store, which whoever asks for it fills anew."""
     if reason := why_no_mariadb():
         if os.environ.get("AGENTNN_WITHOUT_MARIADB"):
             pytest.skip(reason)
         fail_or_skip(reason)
-    with MariaCluster() as cluster:
+    with MariaCluster(_made_for_all and _made_for_all / "mariadb") as cluster:
         yield cluster
 
 

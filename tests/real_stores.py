@@ -5,6 +5,7 @@ Everything listens on 127.0.0.1 only, and each object ends the processes that it
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import itertools
 import json
@@ -39,7 +40,23 @@ PROXIED = "mlflow-artifacts:/0"
 PASSWORD = "c0rrect@horse/of%ada"
 """Of the role of ``PostgresCluster.with_password``; its quoted form in a URI differs from it."""
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
+"""For what is no promise: the machine may be busy."""
+
+
+def make_once(kept: Path | None, place: Path, make: Callable[[], None]) -> None:
+    """Have something made at a place, or put the copy there that a neighbour keeps who has made the same."""
+    if kept is None:
+        make()
+        return
+    with kept.with_name(f"{kept.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if kept.exists():
+            subprocess.run(["cp", "-a", kept, place], check=True)
+        else:
+            make()
+            subprocess.run(["cp", "-a", place, f"{kept}.new"], check=True)
+            Path(f"{kept}.new").rename(kept)
 
 
 class PostgresCluster:
@@ -47,24 +64,30 @@ class PostgresCluster:
 
     Nobody needs a password but the role of :meth:`with_password`. As root it runs as another user, since PostgreSQL
     refuses root.
+
+    Args:
+        kept: Where a neighbour keeps the folder of one that was made just now, or finds ours.
     """
 
     TEMPLATE = "template_mlflow"
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Path | None = None) -> None:
+        self._kept = kept
         self._programs = _postgres_programs()
         # pytest's own folders are closed to the other user.
         self._folder = Path(tempfile.mkdtemp(prefix="agentnn-postgres-"))
         self._data = self._folder / "data"
+        if os.geteuid() == 0:
+            user = _unprivileged()
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
         self._process: subprocess.Popen[Any] | None = None
         self._numbers = itertools.count(1)
         self.port = free_port()
 
     def __enter__(self) -> PostgresCluster:
         try:
-            self._initialise()
+            make_once(self._kept, self._data, self._make)
             self.start()
-            self._make_template()
         except BaseException:
             self.__exit__()
             raise
@@ -123,10 +146,13 @@ class PostgresCluster:
     def _uri(self, database: str) -> str:
         return f"postgresql+psycopg://agentnn@127.0.0.1:{self.port}/{database}"
 
+    def _make(self) -> None:
+        self._initialise()
+        self.start()
+        self._make_template()
+        self.stop()
+
     def _initialise(self) -> None:
-        if os.geteuid() == 0:
-            user = _unprivileged()
-            os.chown(self._folder, user.pw_uid, user.pw_gid)
         options = ["--username=agentnn", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
         command = [str(self._programs / "initdb"), "-D", str(self._data), *options]
         subprocess.run(command, check=True, timeout=DEADLINE_S, stdout=subprocess.DEVNULL, **self._as_user())
@@ -163,23 +189,31 @@ class MariaCluster:
     """A MariaDB server of its own, in a temporary folder, without the costs of being safe; its root has no password.
 
     MLflow's URIs call it ``mysql``. As root it runs as another user, since MariaDB refuses root.
+
+    Args:
+        kept: Where a neighbour keeps the folder of one that was made just now, or finds ours.
+        memory: How much of its data it keeps in memory.
     """
 
     TEMPLATE = "template_mlflow"
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Path | None = None, *, memory: str = "64M") -> None:
+        self._kept, self._memory = kept, memory
         # In memory where there is such a folder: each of MLflow's sixty migrations waits for the disk.
-        memory = Path("/dev/shm")
-        place = memory if os.access(memory, os.W_OK) else None
+        shared = Path("/dev/shm")
+        place = shared if os.access(shared, os.W_OK) else None
         self._folder = Path(tempfile.mkdtemp(prefix="agentnn-maria-", dir=place))
+        self._data = self._folder / "data"
+        if os.geteuid() == 0:
+            user = _unprivileged("mysql")
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
         self._process: subprocess.Popen[Any] | None = None
         self.port = free_port()
 
     def __enter__(self) -> MariaCluster:
         try:
-            self._initialise()
+            make_once(self._kept, self._data, self._make)
             self.start()
-            self._make_template()
         except BaseException:
             self.__exit__()
             raise
@@ -225,16 +259,21 @@ class MariaCluster:
 
     @property
     def _options(self) -> list[str]:
+        # A server that starts deletes the temporary tables in its folder for them, those of other servers included.
         user = _unprivileged("mysql").pw_name if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         return [
-            "--no-defaults", f"--user={user}", f"--datadir={self._folder / 'data'}", "--innodb-log-file-size=4M",
-            "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF",
+            "--no-defaults", f"--user={user}", f"--datadir={self._data}", "--innodb-log-file-size=4M",
+            f"--innodb-buffer-pool-size={self._memory}", "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-doublewrite=OFF", f"--tmpdir={self._folder}",
         ]  # fmt: skip
 
+    def _make(self) -> None:
+        self._initialise()
+        self.start()
+        self._make_template()
+        self.stop()
+
     def _initialise(self) -> None:
-        if os.geteuid() == 0:
-            user = _unprivileged("mysql")
-            os.chown(self._folder, user.pw_uid, user.pw_gid)
         ours = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
         command = [_maria_program("mariadb-install-db"), *self._options, *ours]
         subprocess.run(command, check=True, timeout=DEADLINE_S, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -280,7 +319,7 @@ class MlflowServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.kill()
 
     def start(self) -> None:
         """Start the server and wait until it answers, which takes some four seconds."""
@@ -321,7 +360,7 @@ class MlflowServer:
         """End the server and its worker in the middle of whatever they do (SIGKILL)."""
         if self._process is not None:
             self._signal(signal.SIGKILL)
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=DEADLINE_S)
             self._process = None
             _wait_until_closed(self.port)
 
@@ -362,7 +401,7 @@ def copy_sqlite_store(template: Path, path: Path, artifacts: str) -> str:
 
 def make_equal(path: Path, template: Path) -> None:
     """Give every table of an MLflow database the rows of another one, while a server has it open."""
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=DEADLINE_S)) as connection:
         connection.execute("ATTACH ? AS template", [str(template)])
         connection.execute("BEGIN IMMEDIATE")
         query = "SELECT name FROM template.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
@@ -474,7 +513,7 @@ def _wait_for(answers: Callable[[], bool], process: subprocess.Popen[Any], log: 
 
 def _wait_until_closed(port: int) -> None:
     """Wait until nobody listens: a killed process gives up its port a little after it is gone."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         with closing(socket.socket()) as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
@@ -490,7 +529,7 @@ def _end(process: subprocess.Popen[Any], number: signal.Signals) -> None:
         process.wait(timeout=10)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=DEADLINE_S)
 
 
 def _pid_in(path: Path) -> int | None:

@@ -40,14 +40,20 @@ def copy_of(template: Path, folders: pytest.TempPathFactory) -> str:
     return copy_sqlite_store(template, folder / "mlflow.db", str(folder / "mlruns" / "0"))
 
 
-def runs_called(uri: str, name: str) -> list[Run]:
-    """The runs of the Default experiment with this name, as MLflow's own client says."""
-    found = MlflowClient(uri).search_runs(["0"], f"run_name = '{name}'", run_view_type=ViewType.ALL)
-    return list(found)
+def runs_called(uri: str, name: str, experiment: str = "Default") -> list[Run]:
+    """The runs of an experiment with this name, as MLflow's own client says."""
+    client = MlflowClient(uri)
+    where = client.get_experiment_by_name(experiment)
+    assert where is not None
+    return list(client.search_runs([where.experiment_id], f"run_name = '{name}'", run_view_type=ViewType.ALL))
 
 
-def ended_run(uri: str, name: str) -> Run:
+def ended_run(uri: str, name: str, experiment: str = "Default") -> Run:
     """The one run with this name, as soon as it has ended in the store."""
-    wait_until(lambda: [one for one in runs_called(uri, name) if one.info.status != "RUNNING"], f"the end of {name}")
-    [run] = runs_called(uri, name)
+
+    def is_over() -> bool:
+        return any(one.info.status != "RUNNING" for one in runs_called(uri, name, experiment))
+
+    wait_until(is_over, f"the end of {name}")
+    [run] = runs_called(uri, name, experiment)
     return run

@@ -54,6 +54,16 @@ def test_the_nearest_table_counts_and_a_file_without_one_does_not(tmp_path: Path
     assert load_conventions(inner).direction("m") == "min"
 
 
+@pytest.mark.parametrize("name", ["pyproject.toml", "agentnn.toml"])
+def test_a_file_of_another_encoding_is_no_reason_to_forget_what_it_declares(tmp_path: Path, name: str):
+    declared = '# für uns\n[tool.agentnn.metrics]\nm = "min"\n[metrics]\nm = "min"\n'
+    (tmp_path / name).write_bytes(declared.encode("latin-1"))
+    with pytest.raises(ConfigError, match=f"{name} is not TOML: 'utf-8' codec can't decode"):
+        load_conventions(tmp_path)
+    (tmp_path / name).write_bytes(b"# f\xfcr andere\n")
+    assert load_conventions(tmp_path).source is None
+
+
 def test_without_any_file_nothing_is_declared(tmp_path: Path):
     found = load_conventions(tmp_path)
     assert (found.source, found.direction("loss")) == (None, None)

@@ -288,7 +288,7 @@ def test_completion_loads_nothing_heavy(words: str, store: Path):
     code = (
         "import atexit, sys\n"
         "atexit.register(lambda: print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr))\n"
-        "from agentnn.cli.app import main\n"
+        "from agentnn.cli.process import main\n"
         "sys.argv = ['agentnn']\n"
         "main()\n"
     )

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ def proxy(mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Itera
         yield proxy
 
 
-def get(proxy: FaultyProxy, timeout: float = 10) -> requests.Response:
+def get(proxy: FaultyProxy, timeout: float = 60) -> requests.Response:
     return requests.get(proxy.url + SEARCH, timeout=timeout)
 
 
@@ -127,28 +126,6 @@ def test_what_a_machine_lacks_is_skipped_by_hand_and_fails_in_ci(variable: str, 
         fail_or_skip("no elephant")
 
 
-def test_a_server_that_was_killed_comes_back_with_its_data(
-    start_server: Callable[[], MlflowServer], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    server = start_server()
-    MlflowClient(server.url).create_run("0", run_name="ada")
-    server.kill()
-    with pytest.raises(MlflowException, match="refused"):
-        names(server.url)
-    server.restart()
-    assert names(server.url) == ["ada"]
-
-
-def test_servers_stand_on_other_backends(start_server: Callable[[str], MlflowServer], make_store: Callable[[str], str]):
-    backends = [make_store("postgresql"), make_store("mlruns")]
-    with ThreadPoolExecutor() as pool:
-        servers = list(pool.map(start_server, backends))
-    for server, backend in zip(servers, backends, strict=True):
-        MlflowClient(server.url).create_run("0", run_name="ada")
-        assert names(server.url) == names(backend) == ["ada"]
-
-
 def test_a_suspended_server_hangs_until_it_is_resumed(mlflow_server: MlflowServer):
     mlflow_server.suspend()
     try:
@@ -156,7 +133,7 @@ def test_a_suspended_server_hangs_until_it_is_resumed(mlflow_server: MlflowServe
             requests.get(mlflow_server.url + SEARCH, timeout=1)
     finally:
         mlflow_server.resume()
-    assert requests.get(mlflow_server.url + SEARCH, timeout=10).ok
+    assert requests.get(mlflow_server.url + SEARCH, timeout=60).ok
 
 
 def test_the_proxy_hands_on_what_it_is_given(proxy: FaultyProxy, make_store: Callable[[str], str], tmp_path: Path):
@@ -198,7 +175,7 @@ def test_the_proxy_hangs_until_its_mode_changes(proxy: FaultyProxy):
 def test_the_proxy_answers_with_a_status(status: int, proxy: FaultyProxy):
     proxy.mode = f"status:{status}"
     # Larger than what the buffers of a connection hold: the reply must survive what is still being sent.
-    reply = requests.post(proxy.url + "/api/2.0/mlflow/runs/log-batch", data=bytes(20_000_000), timeout=10)
+    reply = requests.post(proxy.url + "/api/2.0/mlflow/runs/log-batch", data=bytes(20_000_000), timeout=60)
     assert reply.status_code == status
     assert proxy.requests == [Request("POST", "/api/2.0/mlflow/runs/log-batch")]
 
@@ -242,7 +219,7 @@ def test_a_proxy_before_a_dead_server_says_so(mlflow_server: MlflowServer):
         assert get(proxy).status_code == 502
 
 
-OBEYS = "import time; print(flush=True); time.sleep(60)"
+OBEYS = "import time; print(flush=True); time.sleep(600)"
 IGNORES_SIGTERM = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {OBEYS}"
 
 
@@ -265,14 +242,16 @@ def test_only_senders_end_with_a_test(code: str, name: str, ended: int | None, s
         if ended is None:
             assert process.poll() is None
         else:
-            assert process.wait(timeout=5) == ended
+            assert process.wait(timeout=60) == ended
     finally:
         process.kill()
-        process.communicate(timeout=5)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "1"}', '{"pid": -1}', '{"pid": 4194305}'])
 def test_a_damaged_status_of_a_sender_is_passed_over(text: str, state_dir: Path):
     (state_dir / "4be1f0c2").mkdir(parents=True)
-    (state_dir / "4be1f0c2" / "sender.json").write_text(text, encoding="utf-8")
+    status = state_dir / "4be1f0c2" / "sender.json"
+    status.write_text(text, encoding="utf-8")
     end_senders(state_dir)
+    assert status.read_text(encoding="utf-8") == text

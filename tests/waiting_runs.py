@@ -27,11 +27,6 @@ def living_process() -> str:
     return this_process().to_json()
 
 
-def store_folder(uri: str) -> StoreFolder:
-    """Where runs wait for a store."""
-    return StoreFolder.of(with_absolute_uris(Settings.load(uri)))
-
-
 class WaitingRun(FileRecorder):
     """A run that a process has logged, and that nobody has delivered.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-DEADLINE_S = 120.0
+DEADLINE_S = 240.0
 
 FIND_CORE = """
 import os, signal, subprocess, sys, time

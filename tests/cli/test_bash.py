@@ -32,11 +32,11 @@ def line_after_tab(folder: Path, typed: str, expected: str) -> str:
         programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         os.execvpe("bash", ["bash", "--norc", "-i"], {**environment(), "PATH": programs, "PS1": "$ "})
     try:
-        _read(terminal, "$ ", 10)
+        _read(terminal, "$ ", 60)
         os.write(terminal, b'eval "$(agentnn --show-completion bash)"; echo re""ady\n')
-        _read(terminal, "ready", 30)
+        _read(terminal, "ready", 60)
         os.write(terminal, f"{typed}\t".encode())
-        return _read(terminal, expected, 20)
+        return _read(terminal, expected, 60)
     finally:
         os.write(terminal, b"\x03exit\n")
         os.close(terminal)

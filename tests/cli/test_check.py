@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
-from cli.support import ADA, BOB, Rows, agentnn, error_and_hint, on_terminal
+from cli.support import ADA, BOB, Rows, error_and_hint, in_process, in_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ def declare(folder: Path, **directions: str) -> None:
 
 
 def test_what_holds_is_exit_0_and_a_line_each(filled: Path):
-    ran = agentnn("run", "check", "ada", "--require", "sharpe >= 1.2", "--require", "loss <= 0.25", "-o", "tsv")
+    ran = in_process("run", "check", "ada", "--require", "sharpe >= 1.2", "--require", "loss <= 0.25", "-o", "tsv")
     assert ran.returncode == 0
     assert ran.stdout.splitlines() == [
         "result\tmetric\tvalue\trequired\tbaseline\tproblem",
@@ -32,7 +32,9 @@ def test_what_holds_is_exit_0_and_a_line_each(filled: Path):
 
 
 def test_what_does_not_hold_is_exit_1_and_named(filled: Path):
-    ran = agentnn("run", "check", "ada", "-r", "sharpe > 1.25", "-r", "loss <= 0.25", "-r", "sharp > 0", "-o", "json")
+    ran = in_process(
+        "run", "check", "ada", "-r", "sharpe > 1.25", "-r", "loss <= 0.25", "-r", "sharp > 0", "-o", "json"
+    )
     assert ran.returncode == 1
     found = json.loads(ran.stdout)
     assert (found["passed"], found["run"]["run_id"], found["baseline"]) == (False, ADA, None)
@@ -42,14 +44,14 @@ def test_what_does_not_hold_is_exit_1_and_named(filled: Path):
 
 
 def test_a_run_that_diverged_or_still_runs_does_not_pass(filled: Path):
-    assert agentnn("run", "check", "cyd", "-r", "sharpe != 0").returncode == 1
-    assert agentnn("run", "check", "dee", "-r", "sharpe > 1").returncode == 1
-    assert agentnn("run", "check", "dee", "-r", "sharpe > 1", "--include-unfinished").returncode == 0
+    assert in_process("run", "check", "cyd", "-r", "sharpe != 0").returncode == 1
+    assert in_process("run", "check", "dee", "-r", "sharpe > 1").returncode == 1
+    assert in_process("run", "check", "dee", "-r", "sharpe > 1", "--include-unfinished").returncode == 0
 
 
 @pytest.mark.parametrize(("limit", "code"), [("20%", 0), ("19%", 1), ("0.25", 0), ("0.2", 1), ("0", 1)])
 def test_against_the_champion(limit: str, code: int, filled: Path):
-    ran = agentnn(
+    ran = in_process(
         "run", "check", "bob", "-r", "sharpe > 0", "--baseline", "models:/net@champion", "--max-regress", limit
     )
     assert ran.returncode == code
@@ -59,13 +61,13 @@ def test_against_the_champion(limit: str, code: int, filled: Path):
 def test_a_declared_direction_decides_which_way_is_worse(filled: Path):
     better = ("run", "check", "bob", "--baseline", "ada", "--max-regress", "loss=0")  # bob's loss is the smaller
     declare(filled.parent, loss="min")
-    assert agentnn(*better).returncode == 0
+    assert in_process(*better).returncode == 0
     declare(filled.parent, loss="max")
-    assert agentnn(*better).returncode == 1
+    assert in_process(*better).returncode == 1
 
 
 def test_what_is_written_for_a_ci_server(filled: Path):
-    ran = agentnn("run", "check", "bob", "-r", "sharpe >= 1.2", "-r", "loss < 1", "--junit", "gate.xml", "-o", "md")
+    ran = in_process("run", "check", "bob", "-r", "sharpe >= 1.2", "-r", "loss < 1", "--junit", "gate.xml", "-o", "md")
     assert ran.returncode == 1
     assert "| FAIL | sharpe | 1.0 | &gt;= 1.2 |  | 1.0 is not &gt;= 1.2 |" in ran.stdout
     suite = ET.parse(filled.parent / "gate.xml").getroot().find("testsuite")
@@ -78,7 +80,7 @@ def test_what_is_written_for_a_ci_server(filled: Path):
 def test_names_from_the_store_can_not_break_the_xml(filled: Path):
     with Rows(filled) as rows:
         rows.run("f" * 32, "a\x00\x1b[31m<&\ufffe", experiment_id=1, metrics={"m\x07<": 1.0})
-    assert agentnn("run", "check", "f" * 32, "-r", "m\x07< > 2", "--junit", "gate.xml").returncode == 1
+    assert in_process("run", "check", "f" * 32, "-r", "m\x07< > 2", "--junit", "gate.xml").returncode == 1
     assert "\\x07" in ET.parse(filled.parent / "gate.xml").getroot()[0][1].get("name", "")
 
 
@@ -94,7 +96,7 @@ def test_names_from_the_store_can_not_break_the_xml(filled: Path):
     ],
 )
 def test_wrong_use_is_exit_2(arguments: list[str], said: str, filled: Path):
-    ran = agentnn("run", "check", "ada", *arguments)
+    ran = in_process("run", "check", "ada", *arguments)
     assert ran.returncode == 2
     error, hint = error_and_hint(ran.stderr)
     assert said in error
@@ -102,17 +104,19 @@ def test_wrong_use_is_exit_2(arguments: list[str], said: str, filled: Path):
 
 
 def test_a_run_or_a_baseline_that_is_not_there_is_exit_3(filled: Path):
-    assert agentnn("run", "check", "nobody", "-r", "m > 1").returncode == 3
-    assert agentnn("run", "check", "ada", "-r", "m > 1", "-b", "models:/net@none", "--max-regress", "1").returncode == 3
+    assert in_process("run", "check", "nobody", "-r", "m > 1").returncode == 3
+    assert (
+        in_process("run", "check", "ada", "-r", "m > 1", "-b", "models:/net@none", "--max-regress", "1").returncode == 3
+    )
 
 
 def test_a_report_that_can_not_be_written_is_exit_4(filled: Path):
-    ran = agentnn("run", "check", "ada", "-r", "sharpe > 1", "--junit", "missing/gate.xml")
+    ran = in_process("run", "check", "ada", "-r", "sharpe > 1", "--junit", "missing/gate.xml")
     assert (ran.returncode, "missing/gate.xml" in ran.stderr) == (4, True)
 
 
 def test_a_person_sees_a_line_each_which_a_narrow_terminal_does_not_cut(filled: Path):
-    seen = on_terminal("run", "check", "bob", "-r", "sharpe >= 1.2", "-b", "ada", "--max-regress", "5%", width=60)
+    seen = in_terminal("run", "check", "bob", "-r", "sharpe >= 1.2", "-b", "ada", "--max-regress", "5%", width=60)
     assert seen.code == 1
     assert "✓ " in seen.text
     assert "✗ " in seen.text
@@ -121,19 +125,19 @@ def test_a_person_sees_a_line_each_which_a_narrow_terminal_does_not_cut(filled: 
 
 
 def test_comparing_can_fail(filled: Path):
-    assert agentnn("run", "compare", "ada", "bob", "--fail-if-worse", "loss:min").returncode == 0
-    ran = agentnn("run", "compare", "ada", "bob", "cyd", "--fail-if-worse", "sharpe")
+    assert in_process("run", "compare", "ada", "bob", "--fail-if-worse", "loss:min").returncode == 0
+    ran = in_process("run", "compare", "ada", "bob", "cyd", "--fail-if-worse", "sharpe")
     assert ran.returncode == 1
     assert ran.stdout.startswith("field\tada\tbob\tcyd\n")
     assert ran.stderr.splitlines()[-1] == "error: worse than ada by sharpe: bob, cyd"
-    assert agentnn("run", "compare", "cyd", "ada", "--fail-if-worse", "sharpe").returncode == 3
+    assert in_process("run", "compare", "cyd", "ada", "--fail-if-worse", "sharpe").returncode == 3
 
 
 def test_a_comparison_shows_which_is_better_only_where_that_is_declared(filled: Path):
     green = "\x1b[32m"
-    assert green not in on_terminal("run", "compare", "ada", "bob").text
+    assert green not in in_terminal("run", "compare", "ada", "bob").text
     declare(filled.parent, sharpe="max")
-    (line,) = [line for line in on_terminal("run", "compare", "ada", "bob").text.splitlines() if "sharpe" in line]
+    (line,) = [line for line in in_terminal("run", "compare", "ada", "bob").text.splitlines() if "sharpe" in line]
     assert f"{green}1.25" in line
     assert "\x1b[31m1 " in line
 
@@ -141,19 +145,19 @@ def test_a_comparison_shows_which_is_better_only_where_that_is_declared(filled: 
 def test_the_declared_direction_is_the_default_of_best_and_of_the_selector(filled: Path):
     with Rows(filled) as rows:
         rows.run("f" * 32, "worst", experiment_id=1, metrics={"loss": 7.0})
-    ran = agentnn("run", "best", "-m", "loss", "-o", "id")
+    ran = in_process("run", "best", "-m", "loss", "-o", "id")
     assert ran.stdout == "f" * 32 + "\n"
     assert "note: the greatest 'loss' counts as the best" in ran.stderr
     declare(filled.parent, loss="min")
-    ran = agentnn("run", "best", "-m", "loss", "-o", "id")
+    ran = in_process("run", "best", "-m", "loss", "-o", "id")
     assert (ran.stdout, "note:" in ran.stderr) == (BOB + "\n", False)
-    assert agentnn("run", "best", "-m", "loss", "--mode", "max", "-o", "id").stdout == "f" * 32 + "\n"
-    assert agentnn("run", "show", "@best:loss", "-o", "id").stdout == BOB + "\n"
-    assert agentnn("run", "show", "@best:loss:max", "-o", "id").stdout == "f" * 32 + "\n"
+    assert in_process("run", "best", "-m", "loss", "--mode", "max", "-o", "id").stdout == "f" * 32 + "\n"
+    assert in_process("run", "show", "@best:loss", "-o", "id").stdout == BOB + "\n"
+    assert in_process("run", "show", "@best:loss:max", "-o", "id").stdout == "f" * 32 + "\n"
 
 
 def test_a_wrong_declaration_is_exit_2_with_the_file(filled: Path):
     declare(filled.parent, loss="down")
-    ran = agentnn("run", "best", "-m", "loss")
+    ran = in_process("run", "best", "-m", "loss")
     assert ran.returncode == 2
     assert f"{filled.parent / 'agentnn.toml'}: metrics.loss.direction is 'down'" in ran.stderr

@@ -89,19 +89,16 @@ def test_zsh_and_fish_are_offered_the_same(filled: Path):
     assert [line.split("\t")[0] for line in fish.stdout.splitlines()] == ["ada", ADA]
 
 
+STATES = ("missing", "garbage", "foreign", "empty", "folder", "cut", "unknown", "locked name", "env")
+
+
 @pytest.mark.parametrize(
-    ("shell", "line"),
-    [  # what is asked of the store does not depend on the shell
-        ("bash", "agentnn run show "),
-        ("bash", "agentnn run best -m "),
-        ("bash", "agentnn model show "),
-        ("bash", "agentnn run list -e "),
-        ("zsh", "agentnn run show "),
-        ("fish", "agentnn run show "),
+    ("shell", "line", "state"),
+    [  # what is asked of the store does not depend on the shell, and all is asked of the same store or registry
+        *(("bash", f"agentnn {what} show ", state) for what in ("run", "model") for state in STATES),
+        *(("bash", f"agentnn run {what} ", state) for what in ("best -m", "list -e") for state in ("missing", "cut")),
+        *((shell, "agentnn run show ", "garbage") for shell in ("zsh", "fish")),
     ],
-)
-@pytest.mark.parametrize(
-    "state", ["missing", "garbage", "foreign", "empty", "folder", "cut", "unknown", "locked name", "env"]
 )
 def test_a_store_that_is_none_gives_no_error(shell: str, line: str, state: str, filled: Path):
     env = {}
@@ -220,6 +217,6 @@ def test_bash_completes_through_the_script_that_typer_installs(filled: Path):
         capture_output=True,
         encoding="utf-8",
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert ran.stdout.split() == ["ada", ADA], ran.stderr

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pytest
-from cli.support import NEW_YEAR, Rows, agentnn, error_and_hint, execute, fingerprint, on_terminal
+from cli.support import NEW_YEAR, Rows, error_and_hint, execute, fingerprint, in_process, in_terminal
+from faults.trainers import store_folder
 from mlflow import MlflowClient
-from waiting_runs import WaitingRun, dead_process, store_folder
+from waiting_runs import WaitingRun, dead_process
 
 from agentnn.cli.app import run_command
 
@@ -63,8 +64,11 @@ def notes_and_error(stderr: str) -> tuple[list[str], tuple[str, str]]:
     return lines[:first], error_and_hint("\n".join(lines[first:])) if lines[first:] else ("", "")
 
 
-def test_a_store_that_is_in_order_is_exit_0_and_named_with_all_versions(uri: str, database: Path, state_dir: Path):
-    ran = agentnn("run", "doctor", "-o", "json", env={"MLFLOW_TRACKING_URI": uri})
+def test_a_store_that_is_in_order_is_exit_0_and_named_with_all_versions(
+    uri: str, database: Path, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    ran = in_process("run", "doctor", "-o", "json")
     assert (ran.returncode, json.loads(ran.stdout)) == (0, [])
     with Rows(database) as rows:
         schema = rows.execute("SELECT version_num FROM alembic_version")[0][0]
@@ -130,7 +134,7 @@ def test_a_run_that_is_not_there_is_exit_3(sick: Path):
 def test_the_table_is_paragraphs_that_cut_nothing_and_act_on_nothing(sick: Path):
     execute(sick, f"UPDATE runs SET name = 'evil\x1b]52;c;eA==\x07[red]' WHERE run_uuid = '{DEAD}'")
     execute(sick, f"DELETE FROM tags WHERE run_uuid = '{DEAD}' AND key = 'mlflow.runName'")
-    shown = on_terminal("run", "doctor", cwd=sick.parent, width=60)
+    shown = in_terminal("run", "doctor", cwd=sick.parent, width=60)
     assert shown.code == 1
     assert "\x1b]52" not in shown.text
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown.text)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.support import Rows, agentnn, on_terminal
+from cli.support import Rows, in_process, in_terminal
 
 from agentnn.cli.tables import condensed
 from agentnn.tracking.backtests.equity_curve import EQUITY_CURVE_TAG, EquityCurve, sketch
@@ -22,7 +22,7 @@ def shown(database: Path, tag: str, width: int = 120) -> str:
     """What a person sees of a run with such a tag; it must succeed."""
     with Rows(database) as rows:
         rows.run("f" * 32, "backtested", metrics={"sharpe_ratio": 1.5}, tags={EQUITY_CURVE_TAG: tag, "note": "wide"})
-    answer = on_terminal("run", "show", "backtested", cwd=database.parent, width=width)
+    answer = in_terminal("run", "show", "backtested", cwd=database.parent, width=width)
     assert answer.code == 0, answer.text
     return SGR.sub("", answer.text)
 
@@ -103,7 +103,7 @@ def test_no_date_in_the_tag_reaches_the_terminal_as_a_command(database: Path) ->
 def test_a_script_sees_the_tag_itself(database: Path) -> None:
     tag = tag_of(1, 2)
     shown(database, tag)
-    answer = agentnn("run", "show", "backtested", "-o", "json", cwd=database.parent)
+    answer = in_process("run", "show", "backtested", "-o", "json", cwd=database.parent)
     assert json.loads(answer.stdout)["tags"][EQUITY_CURVE_TAG] == tag
 
 

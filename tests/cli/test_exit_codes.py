@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import signal
 import sqlite3
 import struct
@@ -249,6 +250,9 @@ def test_last_is_3_in_an_empty_store(database: Path):
         ("sqlite:///nothing.db", 2, "nothing.db is empty", "agentnn quickstart"),
         ("garbage.db", 2, "garbage.db is a file", "sqlite:///garbage.db"),
         ("./nowhere", 4, "nowhere", "--tracking-uri"),
+        ("nowhere.db", 4, "nowhere.db", "did you mean sqlite:///nowhere.db?"),
+        ("127.0.0.1:5000", 4, "there is no store at 127.0.0.1:5000", "did you mean http://127.0.0.1:5000?"),
+        ("", 2, "--tracking-uri is empty", "leave it out"),
         ("file:///nowhere/at/all", 4, "there is no store", "--tracking-uri"),
     ],
 )
@@ -392,7 +396,7 @@ def test_ctrl_c_is_130(long_list: Path):
     try:
         _wait_until_full(read_end)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
         os.close(read_end)
@@ -402,7 +406,7 @@ def test_ctrl_c_is_130(long_list: Path):
 
 def _wait_until_full(pipe: int) -> None:
     """Wait until whoever writes to a pipe has filled it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     seen = -1
     while time.monotonic() < deadline:
         [held] = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))
@@ -431,7 +435,7 @@ def test_ctrl_c_on_a_locked_store_is_130(filled: Path):
         )
         wait_until(lambda: _has_open(process, filled), "the wait for the lock")
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=20)
+        stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, b"")
     assert stderr.decode() in ("", "interrupted\n")
 
@@ -477,3 +481,15 @@ def test_ascii_as_the_encoding_of_the_output_is_no_bug(filled: Path):
 
 def test_an_error_on_a_terminal_has_the_same_code(filled: Path):
     assert on_terminal("run", "best", "-m", "nobody", cwd=filled.parent).code == 3
+
+
+def test_the_command_of_a_hint_can_be_typed_and_finds_the_same_store(filled: Path, tmp_path: Path):
+    with Rows(filled) as rows:
+        rows.model("a net")
+        rows.version("a net", 7)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    failure = Failure(elsewhere, "--tracking-uri", f"sqlite:///{filled}", "model", "show", "a net@nobody")
+    assert failure.code == 3
+    ran = in_process(*shlex.split(failure.hint)[1:], cwd=elsewhere)
+    assert (ran.returncode, "a net\t7" in ran.stdout) == (0, True), failure.hint

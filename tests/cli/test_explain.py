@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.support import ADA, BOB, EXECUTABLE, agentnn, environment, execute, fill, in_process, on_terminal
+from cli.support import ADA, BOB, EXECUTABLE, agentnn, environment, execute, fill, in_process, in_terminal
 
 from agentnn.cli.explain_views import lines_of, shortened
 from agentnn.query.explanation import Explanation, Plan
@@ -117,7 +117,7 @@ def test_names_are_data(database: Path, uri: str) -> None:
 
 
 def test_on_a_terminal_the_table_stays_and_lines_fit(uri: str) -> None:
-    shown = on_terminal("--tracking-uri", uri, "run", "best", "--metric", "sharpe", "--explain", width=100)
+    shown = in_terminal("--tracking-uri", uri, "run", "best", "--metric", "sharpe", "--explain", width=100)
     assert shown.code == 0
     steps = [line for line in shown.text.splitlines() if line.startswith("    ")]
     assert steps

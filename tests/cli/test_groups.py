@@ -10,7 +10,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.support import Rows, agentnn, error_and_hint, on_terminal
+from cli.support import Rows, error_and_hint, in_process, in_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def seeds(database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_better_mean_wins_and_what_was_left_out_is_said(seeds: Path):
-    ran = agentnn("run", "best", "-m", "sharpe", "--group-by-params", "--over", "seed", "-o", "json")
+    ran = in_process("run", "best", "-m", "sharpe", "--group-by-params", "--over", "seed", "-o", "json")
     assert ran.returncode == 0
     (best,) = [json.loads(ran.stdout)] if ran.stdout.startswith("{") else json.loads(ran.stdout)
     assert best["params"] == {"net": "steady", "layers": "2"}
@@ -48,12 +48,16 @@ def test_the_better_mean_wins_and_what_was_left_out_is_said(seeds: Path):
 
 
 def test_a_single_run_may_win_when_it_is_let(seeds: Path):
-    ran = agentnn("run", "best", "-m", "sharpe", "--group-by-params", "--over", "seed", "--min-runs", "1", "-o", "id")
+    ran = in_process(
+        "run", "best", "-m", "sharpe", "--group-by-params", "--over", "seed", "--min-runs", "1", "-o", "id"
+    )
     assert ran.stdout.strip() == "20".ljust(32, "0")
 
 
 def test_a_list_of_groups_has_mean_spread_and_number(seeds: Path):
-    ran = agentnn("run", "list", "--group-by-params", "--over", "seed", "--filter", "status = 'FINISHED'", "-o", "csv")
+    ran = in_process(
+        "run", "list", "--group-by-params", "--over", "seed", "--filter", "status = 'FINISHED'", "-o", "csv"
+    )
     rows = {row["params.net"]: row for row in csv.DictReader(io.StringIO(ran.stdout))}
     assert set(rows) == set(SHARPE)
     assert float(rows["lucky"]["mean.sharpe"]) == pytest.approx(statistics.mean(SHARPE["lucky"]))
@@ -64,7 +68,7 @@ def test_a_list_of_groups_has_mean_spread_and_number(seeds: Path):
 
 def test_a_person_reads_mean_and_spread_in_one_cell(seeds: Path):
     assert (
-        "2 ± 0.1" in on_terminal("run", "list", "--group-by-params", "--over", "seed", "-f", "status = 'FINISHED'").text
+        "2 ± 0.1" in in_terminal("run", "list", "--group-by-params", "--over", "seed", "-f", "status = 'FINISHED'").text
     )
 
 
@@ -79,13 +83,13 @@ def test_a_person_reads_mean_and_spread_in_one_cell(seeds: Path):
 )
 @pytest.mark.parametrize("command", [["list"], ["best", "-m", "sharpe"]])
 def test_wrong_use(command: list[str], arguments: list[str], code: int, said: str, seeds: Path):
-    ran = agentnn("run", *command, *arguments)
+    ran = in_process("run", *command, *arguments)
     assert ran.returncode == code
     assert said in " ".join(error_and_hint(ran.stderr))
 
 
 def test_no_group_that_qualifies_is_exit_3_and_says_why(seeds: Path):
-    ran = agentnn("run", "best", "-m", "sharpe", "--group-by-params", "--over", "seed", "--min-runs", "9")
+    ran = in_process("run", "best", "-m", "sharpe", "--group-by-params", "--over", "seed", "--min-runs", "9")
     assert (ran.returncode, "fewer than 9 finite values" in ran.stderr) == (3, True)
-    ran = agentnn("run", "best", "-m", "sharp", "--group-by-params", "--over", "seed")
+    ran = in_process("run", "best", "-m", "sharp", "--group-by-params", "--over", "seed")
     assert (ran.returncode, "did you mean sharpe?" in ran.stderr) == (3, True)

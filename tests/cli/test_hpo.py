@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from cli.support import EXECUTABLE, environment, error_and_hint, in_process, on_terminal
+from cli.support import EXECUTABLE, environment, error_and_hint, in_process
 from mlflow import MlflowClient
 from shared_store import copy_of, shared_state
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlflow.entities import Run
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 TEMPLATE = Path(__file__).parents[2] / "config_templates" / "hpo_example.yaml"
 QUICK = ("--training.epochs", "3", "--trials", "3")
@@ -174,13 +176,12 @@ def _trials_of(uri: str, name: str) -> list[Run]:
         return []
 
 
-def test_on_a_terminal_there_is_a_summary(uri: str):
-    command = ("run", "hpo", "hpo.yaml", "--hpo.study_name", "shown", *QUICK)
-    shown = on_terminal(*command, env={"MLFLOW_TRACKING_URI": uri}, timeout=120)
-    assert shown.code == 0, shown.text
-    for word in ("study", "objective", "min val_loss", "3 complete", "best_test_sharpe_ratio", "learning_rate"):
-        assert word in shown.text
-    assert LUCK in shown.text
+def test_a_person_sees_a_summary():
+    shown = hpo("shown", *QUICK, "--trials", "2", "-o", "table")
+    assert shown.returncode == 0, shown.stderr
+    for word in ("study", "objective", "min val_loss", "2 complete", "best_test_sharpe_ratio", "learning_rate"):
+        assert word in shown.stdout
+    assert LUCK in shown.stderr
 
 
 WRONG: dict[str, tuple[list[str], int, str]] = {

@@ -10,7 +10,22 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cli.support import ADA, BOB, CYD, DEE, EVE, NEW_YEAR, READS, Rows, agentnn, artifacts_of_ada, execute, on_terminal
+from cli.support import (
+    ADA,
+    BOB,
+    CYD,
+    DEE,
+    EVE,
+    NEW_YEAR,
+    READS,
+    Rows,
+    agentnn,
+    artifacts_of_ada,
+    execute,
+    in_process,
+    in_terminal,
+    on_terminal,
+)
 
 from agentnn.cli.app import run_command
 
@@ -367,7 +382,7 @@ def test_a_limit_of_0_shows_more_than_the_thousand_at_which_mlflow_stops(ask: As
 
 @pytest.mark.parametrize("command", READS, ids=" ".join)
 def test_standard_output_carries_the_result_and_nothing_else(command: tuple[str, ...], artifacts: Path):
-    piped = agentnn("--debug", *command, "-o", "json", cwd=artifacts.parent)
+    piped = in_process("--debug", *command, "-o", "json", cwd=artifacts.parent)
     assert piped.returncode == 0
     strictly(piped.stdout)
     assert piped.stderr.startswith("debug: store sqlite:///mlflow.db (from default)\n")
@@ -421,7 +436,7 @@ def test_run_history_draws_a_curve(filled: Path):
 
 @pytest.mark.parametrize("command", READS, ids=" ".join)
 def test_no_color_is_respected(command: tuple[str, ...], artifacts: Path):
-    shown = on_terminal(*command, cwd=artifacts.parent, env={"NO_COLOR": "1"})
+    shown = in_terminal(*command, cwd=artifacts.parent, env={"NO_COLOR": "1"})
     colours = {code for codes in re.findall(r"\x1b\[([0-9;]*)m", shown.text) for code in codes.split(";")}
     assert shown.code == 0
     assert not {code for code in colours if code[:1] in "349" and len(code) == 2}
@@ -430,7 +445,7 @@ def test_no_color_is_respected(command: tuple[str, ...], artifacts: Path):
 @pytest.mark.parametrize("width", [20, 60, 80, 120])
 @pytest.mark.parametrize("command", READS, ids=" ".join)
 def test_a_table_keeps_to_the_width_of_the_terminal(command: tuple[str, ...], width: int, artifacts: Path):
-    shown = on_terminal(*command, cwd=artifacts.parent, width=width)
+    shown = in_terminal(*command, cwd=artifacts.parent, width=width)
     assert shown.code == 0
     lines = SGR.sub("", shown.text).splitlines()
     results = [line for line in lines if not line.startswith("2 runs considered")]

@@ -85,10 +85,8 @@ def test_the_champion_is_the_best_by_validation_and_loads_without_trust(
     manager = ModelManager(f"sqlite:///{folder}/mlflow.db")
     version = manager.get_model_version("quickstart@champion")
     assert version.run_id == manager.get_best_run("validation_sharpe_ratio", filter="name != 'buy-and-hold'").run_id
-    done = subprocess.run(
-        [str(EXECUTABLE), "model", "load", "quickstart@champion", "-o", "json"],
-        cwd=folder, env=environment(), capture_output=True, encoding="utf-8", check=True, timeout=120,
-    )  # fmt: skip
+    done = in_process("model", "load", "quickstart@champion", "-o", "json", cwd=folder)
+    assert done.returncode == 0, done.stderr
     check = json.loads(done.stdout)
     assert check["example_rows"] == len(check["prediction"]) == 2
     assert all(0 < probability < 1 for probability in check["prediction"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cli.support import Rows, agentnn, environment, error_and_hint, on_terminal
+from cli.support import Rows, agentnn, environment, error_and_hint, in_terminal
 from mlflow import MlflowClient
 from registry.saved_models import build_broken, build_pickled, build_safe
 
@@ -358,7 +358,7 @@ def test_hostile_text_in_a_ledger_reaches_no_terminal(store: str, database: Path
         rows.insert(
             "registered_model_tags", name="net", key="agentnn.promotion.champion.000001", value=json.dumps(entry)
         )
-    shown = on_terminal("--tracking-uri", store, "model", "history", "net", width=300)
+    shown = in_terminal("--tracking-uri", store, "model", "history", "net", width=300)
     assert shown.code == 0
     assert "[red]x[/red]\\u202e" in shown.text
     assert "\x1b]52" not in shown.text
@@ -367,7 +367,7 @@ def test_hostile_text_in_a_ledger_reaches_no_terminal(store: str, database: Path
 
 def test_the_ledger_s_tags_do_not_crowd_what_a_person_sees_of_a_model(store: str, run: Callable[..., Ran]):
     run(store, "promote", "net", "1", "--alias", "champion", "--no-verify")
-    shown = on_terminal("--tracking-uri", store, "model", "show", "net")
+    shown = in_terminal("--tracking-uri", store, "model", "show", "net")
     assert "champion" in shown.text
     assert "agentnn.promotion" not in shown.text
     assert "agentnn.promotion.champion.000001" in run(store, "show", "net", "-o", "json").json["tags"]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 PRICES = "date,close\n" + "".join(
     f"{2000 + month // 12}-{month % 12 + 1:02d}-01,{100 + month * 7 % 13}\n" for month in range(200)
 )
@@ -272,8 +274,8 @@ def test_the_code_of_the_runs_commit_is_checked_out(uri: str, project: Path):
     assert (replayed.info.status, replayed.data.tags["git_commit"]) == ("FINISHED", commit)
     assert replayed.data.tags["agentnn.replay_of"] == ran.stdout.strip()
 
-    here = run_in(project, "run", "replay", "then", "--here", "-o", "json")
-    assert here.returncode == 8, here.stderr
+    with chdir(project):
+        here = replay("then", "--here", "-o", "json", code=8)
     told = json.loads(here.stdout)
     assert {"train_loss", "val_loss"} <= {one["metric"] for one in told["differences"]}
     assert (told["commit"], told["same_data"]) == (None, False)

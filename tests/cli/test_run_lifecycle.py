@@ -377,6 +377,16 @@ def test_a_deleted_parent_and_deleted_children_are_said(nested: Path, client: Ml
     assert "stays deleted" not in both.err
 
 
+def test_what_stayed_deleted_comes_back_as_the_note_advises(
+    nested: Path, client: MlflowClient, run: Callable[..., Ran]
+):
+    run("delete", "ada", "--yes")
+    first = run("restore", "ada")
+    assert "2 nested runs of these stay deleted; --with-children restores them" in first.err
+    then = run("restore", "ada", "--with-children")
+    assert (then.code, set(then.ids), deleted(client)) == (0, {CYD, GRANDCHILD}, {EVE})
+
+
 def test_a_deleted_experiment_stands_in_the_way(filled: Path, client: MlflowClient, run: Callable[..., Ran]):
     client.delete_experiment("1")
     for arguments in (["ada"], ["eve", "ada"], ["-e", "alpha", "--yes"]):

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli.support import EXECUTABLE, agentnn, environment, error_and_hint, on_terminal
+from faults.trainers import store_folder
+from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
-from real_stores import PROXIED, STORE_KINDS, MlflowServer, copy_sqlite_store
-from waiting_runs import WaitingRun, dead_process, living_process, store_folder
+from real_stores import STORE_KINDS, end_senders
+from waiting_runs import WaitingRun, dead_process, living_process
 
 from agentnn import ModelManager
 from agentnn.errors import ConflictError
@@ -25,8 +27,10 @@ from agentnn.tracking.sending.delivered import Cursor
 from agentnn.tracking.upkeep.syncing import end_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from real_stores import MlflowServer
 
 STEPS = 30
 DEADLINE_S = 120.0
@@ -87,14 +91,20 @@ def test_what_waits_is_delivered_once_to_every_kind_of_store(kind: str, make_sto
     assert [one.path for one in client.list_artifacts(run["run_id"], "notes")] == ["notes/hello.txt"]
 
 
+@pytest.fixture
+def proxy(mlflow_server: MlflowServer, state_dir: Path) -> Iterator[FaultyProxy]:
+    with FaultyProxy(mlflow_server.url) as proxy:
+        yield proxy
+        end_senders(state_dir)
+
+
 def test_a_server_that_is_down_is_exit_4_and_all_is_delivered_when_it_is_back(
-    template_database: Path, tmp_path: Path, request: pytest.FixtureRequest
+    proxy: FaultyProxy, mlflow_server: MlflowServer, tmp_path: Path
 ):
-    server = MlflowServer(copy_sqlite_store(template_database, tmp_path / "server.db", PROXIED), tmp_path / "server")
-    request.addfinalizer(server.kill)
+    proxy.mode = "refuse"
     script = (
         "from agentnn import start_run\n"
-        "with start_run('trained', tracking_uri=" + repr(server.url) + ") as run:\n"
+        "with start_run('trained', tracking_uri=" + repr(proxy.url) + ") as run:\n"
         f"    for step in range({STEPS}): run.log_metric('loss', 1 / (step + 1), step)\n"
     )
     trained = subprocess.run(
@@ -102,16 +112,16 @@ def test_a_server_that_is_down_is_exit_4_and_all_is_delivered_when_it_is_back(
     )
     assert (trained.returncode, "agentnn run sync" in trained.stderr) == (0, True)
 
-    down = Answer(server.url)
+    down = Answer(proxy.url)
     assert down.code == 4
     assert [(run["name"], run["delivered"], run["waiting"]) for run in down.runs] == [("trained", 0, STEPS + 2)]
     assert "Connection refused" in down.runs[0]["problem"]
     assert f"{STEPS + 2} records of the run 'trained' wait on this machine, nothing is lost" in down.error
 
-    server.start()
-    back = Answer(server.url, "trained")
+    proxy.mode = "pass"
+    back = Answer(proxy.url, "trained")
     assert (back.code, back.runs[0]["status"], back.runs[0]["waiting"]) == (0, "FINISHED", 0)
-    history = MlflowClient(server.url).get_metric_history(back.runs[0]["run_id"], "loss")
+    history = MlflowClient(mlflow_server.url).get_metric_history(back.runs[0]["run_id"], "loss")
     assert [point.step for point in history] == list(range(STEPS))
 
 
@@ -128,7 +138,7 @@ def test_a_damaged_record_is_exit_5_the_rest_is_delivered_and_discard_removes_it
     assert [(one["status"], one["waiting"], one["damaged"]) for one in answer.runs] == [("FINISHED", 0, 1)]
     assert "1 record of the run 'waiting' can't be read" in answer.error
     assert str(run.folder.damaged) in answer.error
-    assert f"agentnn run sync {answer.runs[0]['run_id']} --discard" in answer.error
+    assert f"run sync {answer.runs[0]['run_id']} --discard" in answer.error
     steps = [point.step for point in MlflowClient(uri).get_metric_history(answer.runs[0]["run_id"], "loss")]
     assert steps == [step for step in range(STEPS) if step != 7]
 
@@ -218,6 +228,8 @@ def test_a_run_that_goes_on_is_waited_for_as_far_as_it_was(uri: str):
     answer = Answer(uri)
     assert (answer.code, [one["status"] for one in answer.runs]) == (0, ["RUNNING"])
     assert answer.runs[0]["waiting"] == 0
+    unwanted = Answer(uri, "waiting", "--discard")
+    assert (unwanted.code, "the run 'waiting' has not ended" in unwanted.error) == (6, True)
     run.log_metric("loss", 0.5, STEPS)
     assert [one["run_id"] for one in Answer(uri, "@last").runs] == [answer.runs[0]["run_id"]]
     history = MlflowClient(uri).get_metric_history(answer.runs[0]["run_id"], "loss")
@@ -239,7 +251,7 @@ WATCHING = """
 import sys, time
 nap = time.sleep
 time.sleep = lambda seconds: (print("watching", file=sys.stderr, flush=True), nap(seconds))
-from agentnn.cli.app import main
+from agentnn.cli.process import main
 main()
 """
 """The command, which says when it has looked and waits: a short run may be delivered before a process has started."""

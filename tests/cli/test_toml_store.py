@@ -566,17 +566,18 @@ QUESTIONS = (
 )
 
 
+@pytest.fixture(scope="module")
+def both(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The URIs of an MLflow database and of a folder of TOML runs that hold the same."""
+    folder = tmp_path_factory.mktemp("both")
+    shutil.copyfile(template_database, folder / "mlflow.db")
+    write_store(folder / "mlflow.db", TWINS)
+    write_toml_store(folder / "checkpoints", TWINS)
+    return f"sqlite:///{folder / 'mlflow.db'}", f"toml:{folder / 'checkpoints'}"
+
+
 class TestOneLanguage:
     """The same question to the same runs has the same answer, whichever store holds them."""
-
-    @pytest.fixture(scope="class")
-    def both(self, template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-        """The URIs of an MLflow database and of a folder of TOML runs that hold the same."""
-        folder = tmp_path_factory.mktemp("both")
-        shutil.copyfile(template_database, folder / "mlflow.db")
-        write_store(folder / "mlflow.db", TWINS)
-        write_toml_store(folder / "checkpoints", TWINS)
-        return f"sqlite:///{folder / 'mlflow.db'}", f"toml:{folder / 'checkpoints'}"
 
     @pytest.mark.parametrize("form", ["json", "tsv"])
     @pytest.mark.parametrize("question", QUESTIONS, ids=" ".join)
@@ -639,7 +640,7 @@ def test_completion_loads_nothing_heavy(words: str, local: Path):
     code = (
         "import atexit, sys\n"
         "atexit.register(lambda: print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr))\n"
-        "from agentnn.cli.app import main\n"
+        "from agentnn.cli.process import main\n"
         "sys.argv = ['agentnn']\n"
         "main()\n"
     )

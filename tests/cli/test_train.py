@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from cli.support import EXECUTABLE, agentnn, environment, error_and_hint, in_process, on_terminal
+from cli.support import EXECUTABLE, agentnn, environment, error_and_hint, in_process, in_terminal
 from faults.trainers import wait_until
 from mlflow import MlflowClient
 from shared_store import copy_of, shared_state
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Run
     from real_stores import MlflowServer
+
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -169,7 +172,7 @@ def test_a_pipe_gets_the_metrics_part_by_part_and_a_folder_that_is_named_keeps_t
 
 def test_a_person_sees_a_bar_and_a_table(uri: str):
     shown = ("--name", "seen", "--training.progress", "true")
-    seen = on_terminal("run", "train", "tiny.yaml", *QUIET, *shown, width=100, env={"MLFLOW_TRACKING_URI": uri})
+    seen = in_terminal("run", "train", "tiny.yaml", *QUIET, *shown, width=100, env={"MLFLOW_TRACKING_URI": uri})
     assert seen.code == 0
     assert "━━━" in seen.text
     for text in ("validation", "buy_and_hold", "sharpe_ratio", "3 epochs, the best one is"):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ONLINE = TINY.replace("name: tiny, ", "") + "trainer: online\nonline: {samples_a_step: 5}\n"
 
 

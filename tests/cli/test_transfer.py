@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from cli.support import error_and_hint, fingerprint, in_process
 from mlflow import MlflowClient
 from mlflow.entities import Metric, ViewType
+from shared_store import copy_of
 
 from agentnn import ModelManager
 from agentnn.errors import StoreUnavailable
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 BEGAN = 1_767_225_600_000
 
 
-@pytest.fixture
-def source(make_store: Callable[[str], str]) -> str:
-    """A store with a sweep of three runs, and another run; each has a curve, a file and params."""
-    uri = make_store("sqlite")
+@pytest.fixture(scope="module")
+def source(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with a sweep of three runs, and another run; each has a curve, a file and params. Nobody changes it."""
+    uri = copy_of(template_database, tmp_path_factory)
     client = MlflowClient(uri)
     parent = client.create_run("0", BEGAN, {}, "sweep").info.run_id
     for number, name in enumerate(("one", "two", "three", "alone")):
@@ -40,7 +42,14 @@ def source(make_store: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def target(make_store: Callable[[str], str], source: str) -> str:
+def changed(source: str, tmp_path: Path) -> str:
+    """A copy of it that a test may change."""
+    shutil.copyfile(source.removeprefix("sqlite:///"), tmp_path / "changed.db")
+    return f"sqlite:///{tmp_path / 'changed.db'}"
+
+
+@pytest.fixture
+def target(make_store: Callable[[str], str]) -> str:
     """An empty store."""
     return make_store("sqlite")
 
@@ -168,10 +177,10 @@ def test_an_interrupted_import_goes_on_and_nothing_is_twice(
     assert fingerprint(tmp_path / "again") == fingerprint(tmp_path / "out")
 
 
-def test_a_run_that_is_imported_in_part_is_not_exported(source: str, tmp_path: Path):
-    (alone,) = MlflowClient(source).search_runs(["0"], "run_name = 'alone'")
-    MlflowClient(source).set_tag(alone.info.run_id, "agentnn.import_unfinished", "true")
-    code, out, err = run(source, "export", "out", "alone", cwd=tmp_path)
+def test_a_run_that_is_imported_in_part_is_not_exported(changed: str, tmp_path: Path):
+    (alone,) = MlflowClient(changed).search_runs(["0"], "run_name = 'alone'")
+    MlflowClient(changed).set_tag(alone.info.run_id, "agentnn.import_unfinished", "true")
+    code, out, err = run(changed, "export", "out", "alone", cwd=tmp_path)
     assert (code, out) == (6, "")
     assert "imported only in part" in error_and_hint(err)[0]
     assert not list(tmp_path.glob("*out*"))
@@ -209,10 +218,10 @@ def test_what_can_not_be_done_is_said_and_nothing_is_left(
     assert fingerprint(tmp_path) == before
 
 
-def test_an_experiment_that_is_deleted_is_said_with_the_way_out(source: str, target: str, tmp_path: Path):
-    client = MlflowClient(source)
+def test_an_experiment_that_is_deleted_is_said_with_the_way_out(changed: str, target: str, tmp_path: Path):
+    client = MlflowClient(changed)
     run_id = client.create_run(client.create_experiment("gone"), BEGAN, {}, "there").info.run_id
-    run(source, "export", "out", run_id, cwd=tmp_path)
+    run(changed, "export", "out", run_id, cwd=tmp_path)
     client = MlflowClient(target)
     client.delete_experiment(client.create_experiment("gone"))
     code, _, err = run(target, "import", "out", cwd=tmp_path)

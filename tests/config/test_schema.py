@@ -143,7 +143,8 @@ def test_the_json_schema_says_yes_and_no_as_the_loader_does():
 
 @pytest.mark.parametrize("document", [one for one in VALID if "extends" not in one])
 def test_the_loader_takes_what_the_json_schema_allows(document: dict[str, Any]):
-    load_config(document, environ={})
+    loaded = load_config(document, environ={})
+    assert load_config(loaded.to_dict(), environ={}).to_dict() == loaded.to_dict()
 
 
 @pytest.mark.parametrize("document", INVALID)

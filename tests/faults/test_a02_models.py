@@ -17,7 +17,7 @@ import pytest
 import torch
 import torch.fx
 import yaml
-from cli.support import agentnn, error_and_hint
+from cli.support import error_and_hint, in_process
 from torch import Tensor, nn
 
 from agentnn import ModelManager
@@ -154,6 +154,7 @@ def test_the_payloads_do_run_when_they_are_trusted(name: str, tmp_path: Path):
     saved = crafted(tmp_path, PAYLOADS[name]())
     with suppress(AgentNNError):
         load_module(saved, trust=True)
+    assert (tmp_path / EXECUTED).exists()
     (tmp_path / EXECUTED).unlink()
 
 
@@ -227,7 +228,7 @@ def test_our_format_loads_from_a_store_without_trust_and_trains(uri: str, tmp_pa
 def test_a_crafted_file_in_a_store_is_7_on_the_command_line(uri: str, tmp_path: Path):
     crafted(tmp_path, with_attribute(Calls(os.system, COMMAND)))
     model = model_in_store(uri, tmp_path)
-    ran = agentnn("--tracking-uri", uri, "model", "load", model, cwd=tmp_path)
+    ran = in_process("--tracking-uri", uri, "model", "load", model, cwd=tmp_path)
     error, hint = error_and_hint(ran.stderr)
     assert (ran.returncode, ran.stdout) == (7, "")
     assert "posix.system" in error

@@ -11,7 +11,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cli.support import Rows, agentnn, on_terminal
+from cli.support import Rows, agentnn, in_terminal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -205,7 +205,7 @@ def test_json_parses_back_to_the_very_text(form: str, attack: str):
 def test_only_our_own_styles_reach_a_terminal(command: Sequence[str], name: str, database: Path):
     text = ATTACKS[name]
     _attacked(database, text)
-    shown = on_terminal(*command, cwd=database.parent, width=300)
+    shown = in_terminal(*command, cwd=database.parent, width=300)
     assert shown.code == (3 if "nobody" in command else 0), shown.text
     assert_harmless(OURS.sub("", shown.text))
 
@@ -218,7 +218,7 @@ def test_only_our_own_styles_reach_a_terminal(command: Sequence[str], name: str,
 def test_only_our_own_styles_reach_a_terminal_when_the_name_is_asked_for(command: Sequence[str], database: Path):
     text = ATTACKS["colour"]
     _attacked(database, text)
-    shown = on_terminal(*command, text, cwd=database.parent, width=300)
+    shown = in_terminal(*command, text, cwd=database.parent, width=300)
     assert shown.code == 0, shown.text
     assert_harmless(OURS.sub("", shown.text))
 
@@ -227,7 +227,7 @@ def test_markup_and_emoji_codes_are_shown_as_they_are(database: Path):
     with Rows(database) as rows:
         rows.run(TWIN, "[red]r[/red] :bomb: [link=h]l[/link]", params={"[b]k[/b]": "[i]v[/i]"})
     for command in (("run", "list"), ("run", "show", TWIN)):
-        shown = OURS.sub("", on_terminal(*command, cwd=database.parent, width=300).text)
+        shown = OURS.sub("", in_terminal(*command, cwd=database.parent, width=300).text)
         assert "[red]r[/red] :bomb: [link=h]l[/link]" in shown
         assert "[b]k[/b]" in shown
         assert "[i]v[/i]" in shown

@@ -13,7 +13,7 @@ import pytest
 from cli.support import ADA, EXECUTABLE, READS, agentnn, environment, error_and_hint
 
 from agentnn import ModelManager
-from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S
+from agentnn.stores.sql.sqlite_errors import LOCK_TIMEOUT_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def test_a_read_of_a_locked_store_is_4_by_the_deadline(filled: Path):
             )
             for command in READS[::3]
         ]
-        answers = [(*process.communicate(timeout=35), process.returncode) for process in waiting]
+        answers = [(*process.communicate(timeout=60), process.returncode) for process in waiting]
         took = time.monotonic() - started
     for out, err, code in answers:
         error, hint = error_and_hint(err)

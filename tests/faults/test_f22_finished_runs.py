@@ -19,7 +19,7 @@ from agentnn import ActiveRun, start_run
 from agentnn.errors import ConflictError, NotFoundError
 from agentnn.settings import Settings
 from agentnn.tracking.sending.delivered import Cursor
-from agentnn.tracking.sending.sender import Sender
+from agentnn.tracking.sending.turns import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

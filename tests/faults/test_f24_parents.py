@@ -127,7 +127,7 @@ def test_parents_in_a_circle_keep_nobody_busy(uri: str, name: str, tmp_path: Pat
         pass
     assert ended_run(uri, f"{name}-in").data.tags[PARENT] == first
     for command in (("run", "list"), ("run", "best", "-m", "loss", "--mode", "min"), ("run", "show", first)):
-        ran = agentnn("--tracking-uri", uri, *command, cwd=tmp_path, timeout=30)
+        ran = agentnn("--tracking-uri", uri, *command, cwd=tmp_path)
         assert ran.returncode == 0, ran.stderr
 
 
@@ -143,7 +143,7 @@ def test_a_child_whose_parent_was_refused_does_not_keep_the_sender(tmp_path: Pat
     with Trainer(START + script, uri=uri, cwd=tmp_path, env={"AGENTNN_SENDER_IDLE_S": "1"}) as trainer:
         assert trainer.wait() == 0
         assert "the experiment 'gone' is deleted" in trainer.stderr
-    wait_until(lambda: not is_sender_running(store_folder(uri)), "the end of the sender", 30)
+    wait_until(lambda: not is_sender_running(store_folder(uri)), "the end of the sender")
 
 
 # -- MLFLOW_RUN_ID -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MEBIBYTE = 1 << 20
-SOON_S = 30.0
+SOON_S = 60.0
 """Far more than the second that it takes, since this machine may be busy; a bomb that went off would take for ever."""
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -178,7 +178,7 @@ def test_a_driver_that_is_killed_leaves_nothing_behind_and_the_study_goes_on(uri
     with Trainer(DRIVER, study("killed", 4, 2), "wait", uri=uri, cwd=tmp_path) as driver:
         workers = wait_for_trials(tmp_path, 2)
         driver.kill()
-    wait_until(lambda: not any(map(is_alive, workers.values())), "the end of the workers", 30)
+    wait_until(lambda: not any(map(is_alive, workers.values())), "the end of the workers")
     before, trials = wait_for_ends(uri, "killed", 2)
     assert before.info.status == "FAILED"
     assert {run.info.status for run in trials.values()} == {"KILLED"}
@@ -206,7 +206,7 @@ def test_a_signal_ends_everything_at_once_and_the_study_goes_on(
     with Trainer(DRIVER, study(name, 3, workers), "wait", uri=uri, cwd=tmp_path) as driver:
         pids = wait_for_trials(tmp_path, workers)
         driver.process.send_signal(number)
-        code = driver.wait(timeout=20)
+        code = driver.wait()
         assert (code if code >= 0 else 128 - code) == 128 + number
         assert "Traceback" not in driver.stderr.replace("Traceback", "", 1)  # Python's own of KeyboardInterrupt
     assert not any(map(is_alive, pids.values()))

@@ -531,6 +531,8 @@ def test_a_fork_while_the_lock_is_held_does_not_keep_it(run: RunDirectory):
             os._exit(0)
     try:
         run.add_metrics({"loss": 1})
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0), "the process that was forked has ended meanwhile"
+        assert run.read_metrics() == {"loss": 1}
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)

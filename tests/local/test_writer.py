@@ -106,7 +106,7 @@ executable, sys.executable = sys.executable, ""  # so that no sender of its own 
 from agentnn import start_run
 from agentnn.settings import Settings
 from agentnn.tracking.journal.state import StoreFolder
-from agentnn.tracking.sending.sender import Sender
+from agentnn.tracking.sending.turns import Sender
 from agentnn.tracking.sending.sender_control import with_absolute_uris
 
 run = start_run("one", tracking_uri=sys.argv[1])

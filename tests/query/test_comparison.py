@@ -10,7 +10,8 @@ from generated_stores import NOON, run_specs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentnn.query.comparison import compare, typed, varying_keys
+from agentnn.errors import NotFoundError
+from agentnn.query.comparison import compare, differing_params, typed, varying_keys
 from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Run
 
 
@@ -149,3 +150,23 @@ class TestVaryingKeys:
             found = varying_keys(runs, attribute)  # type: ignore[arg-type]
             assert set(found.differing) == {row.key for row in rows if row.section == section and row.differs}
             assert set(found.same) == {row.key for row in rows if row.section == section and not row.differs}
+
+    def test_params_that_differ_between_groups_are_named_in_order(self) -> None:
+        groups = [{"z": "1", "lr": "1e-3", "opt": "adam"}, {"z": "2", "lr": "0.001", "opt": "adam", "a": "1"}]
+        assert differing_params(groups) == ["a", "z"]
+
+
+class TestWorse:
+    @pytest.mark.parametrize(
+        ("mode", "worse"), [("max", ["less", "missing", "nan", "inf"]), ("min", ["more", "missing", "nan", "inf"])]
+    )
+    def test_worse_is_what_is_not_as_good_as_the_first(self, mode: Any, worse: list[str]) -> None:
+        values = {"first": 1.0, "less": 0.5, "equal": 1.0, "more": 2.0, "nan": math.nan, "inf": math.inf}
+        runs = [make_run(name, metrics={"m": value}) for name, value in values.items()]
+        found = compare([*runs[:4], make_run("missing"), *runs[4:]]).worse_than_first("m", mode)
+        assert [run.run_id for run in found] == worse
+
+    @pytest.mark.parametrize("metrics", [{}, {"m": math.nan}, {"m": -math.inf}])
+    def test_nothing_is_worse_than_no_number(self, metrics: dict[str, float]) -> None:
+        with pytest.raises(NotFoundError, match="the run a has no finite 'm' to compare with"):
+            compare([make_run("a", metrics=metrics), make_run("b", metrics={"m": 1.0})]).worse_than_first("m", "max")

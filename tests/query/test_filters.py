@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentnn.errors import FilterError, UsageError
 from agentnn.query.expressions import And, Comparison, Expression, Field, Not, Or, to_number
-from agentnn.query.filters import parse_field, parse_filter, parse_order
+from agentnn.query.filters import parse_filter, parse_order
 from agentnn.query.runs import RunQuery
 from agentnn.records import PARENT_TAG
 from agentnn.stores.sql.store import SqlStore
@@ -377,6 +377,15 @@ class TestErrors:
         assert caught.value.exit_code == 2
         assert isinstance(caught.value, ValueError)
 
+    def test_of_a_long_text_the_place_is_shown_with_what_stands_around_it(self) -> None:
+        text = f"metrics.{'x' * 40} ! {'y' * 40}"
+        with pytest.raises(FilterError) as caught:
+            parse_filter(text)
+        at = caught.value.position
+        around = f"{text[at - 30 : at]}▸{text[at : at + 30]}"
+        assert at > 30
+        assert caught.value.message.endswith(f"(character {at + 1}, at ▸ in {around!r})")
+
     @pytest.mark.parametrize("opening", ["(", "NOT (", "metrics.b = 2 OR NOT ("])
     def test_nesting_too_deep_is_refused_at_the_parenthesis_that_goes_too_far(self, opening: str) -> None:
         assert parse_filter(_nested(opening, 10)) is not None
@@ -420,8 +429,13 @@ class TestErrors:
         _parse_or_refuse("".join(words))
 
 
+def parse_field(text: str) -> Field:
+    field, _ = parse_order(text)
+    return field
+
+
 def _parse_or_refuse(text: str) -> None:
-    for parse in (parse_filter, parse_field, parse_order):
+    for parse in (parse_filter, parse_order):
         try:
             parse(text)
         except FilterError as error:

@@ -27,6 +27,7 @@ def test_rate_and_time_left_of_steps_that_begin_at_one():
 
 def test_steps_that_begin_at_zero_are_one_further():
     assert progress([0, 1, 2, 3], {"epochs": "4"}).remaining_s == 0
+    assert progress([0, 1, 2, 3], {"epochs": "6"}).remaining_s == 1.0
 
 
 @pytest.mark.parametrize("name", ["max_steps", "training.epochs", "num_epochs"])
@@ -46,6 +47,7 @@ def test_a_total_that_is_no_number_of_steps_is_none(value: str):
 
 def test_one_value_has_no_rate_and_no_value_no_step():
     assert progress([3], {"epochs": "9"}).steps_per_s is None
+    assert progress([2, 2]).steps_per_s is progress([1, 2, 3], ms=0).steps_per_s is None
     nothing = progress([], {"epochs": "9"})
     assert (nothing.step, nothing.total_steps, nothing.remaining_s, nothing.silent_s) == (None, 9, None, 1.0)
 
@@ -60,3 +62,12 @@ def test_the_rate_is_that_of_the_latest_points():
     fast = [Metric("loss", 1.0, step, slow_start[-1].timestamp + (step - 9) * 100) for step in range(10, 80)]
     run = Run("r", "r", "0", "E", "RUNNING", start_time=START, metrics={"loss": 1.0})
     assert RunProgress.of(run, {"loss": [*slow_start, *fast]}, START).steps_per_s == pytest.approx(10)
+
+
+def test_the_metric_that_is_furthest_leads_and_among_those_the_one_with_the_most_points():
+    steps = {"none": (), "rare": (10,), "loss": (0, 5, 10), "behind": range(9)}
+    histories = {key: [Metric(key, 1.0, step, START + step * 500) for step in of_key] for key, of_key in steps.items()}
+    run = Run("r", "r", "0", "E", "RUNNING", start_time=START, params={"max_steps": "20", "epochs": "30"})
+    found = RunProgress.of(run, histories, START + 6000)
+    assert (found.step, found.total_steps, found.steps_per_s, found.remaining_s) == (10, 20, 2.0, 4.5)
+    assert (found.silent_s, RunProgress.of(run, histories, START).silent_s) == (1.0, 0.0)

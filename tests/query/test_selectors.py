@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from generated_stores import NOON, ExperimentSpec, RunSpec, StoreSpec, points, run_id, write_store
 
-from agentnn.errors import NotFoundError, UsageError
+from agentnn.errors import AgentNNWarning, NotFoundError, UsageError
 from agentnn.query.runs import RunQuery
 from agentnn.query.selectors import (
     ModelUri,
@@ -151,6 +151,11 @@ class TestNames:
     def test_a_name_goes_before_a_prefix(self, manager: ModelManager) -> None:
         assert found(manager, LSTM[:6]) == run_id(1)
 
+    def test_a_name_that_only_a_deleted_run_has_says_so(self, manager: ModelManager) -> None:
+        error = refused(manager, "fed up")
+        assert (error.message, error.candidates) == ("the run 'fed up' is deleted", (FED_UP,))
+        assert error.hint.endswith(f"agentnn run restore {FED_UP}")
+
     def test_a_deleted_run_does_not_make_a_name_ambiguous(self, manager: ModelManager) -> None:
         assert found(manager, "lstm-small") == LSTM
         assert found(manager, "lstm-small", view="deleted") == DELETED
@@ -184,7 +189,6 @@ class TestLastAndBest:
             ("@best:sharpe_ratio", LSTM),
             ("@best:sharpe_ratio:max", LSTM),
             ("@best:sharpe_ratio:min", GRU),
-            ("@best:val:loss", LSTM),
             ("@best:val:loss:max", LSTM),
             ("@best:val:loss:min", GRU),
             ("@best:odd:min:max", TWIN_1),
@@ -193,6 +197,12 @@ class TestLastAndBest:
     )
     def test_best_by_a_metric_whose_name_may_hold_colons(self, manager: ModelManager, selector: str, run: str) -> None:
         assert found(manager, selector) == run
+
+    def test_the_greatest_loss_counts_as_best_where_nothing_is_said_and_that_is_told(
+        self, manager: ModelManager
+    ) -> None:
+        with pytest.warns(AgentNNWarning, match="the greatest 'val:loss' counts as the best; say min"):
+            assert found(manager, "@best:val:loss") == LSTM
 
     @pytest.mark.parametrize(
         ("text", "parsed"),
@@ -227,10 +237,10 @@ class TestLastAndBest:
         assert "1 NaN" in refused(manager, "@best:only_nan").message
 
     def test_best_where_no_run_has_any_metric_says_so(self, manager: ModelManager) -> None:
-        assert "no run here has any metric" in refused(manager, "@best:loss", experiment="été / 夏").hint
+        assert "no run here has any metric" in refused(manager, "@best:loss:min", experiment="été / 夏").hint
 
     def test_best_where_there_is_no_run_says_so(self, manager: ModelManager) -> None:
-        assert refused(manager, "@best:loss", experiment="3f2a").message == "no run qualifies: no run is there"
+        assert refused(manager, "@best:loss:min", experiment="3f2a").message == "no run qualifies: no run is there"
 
     @pytest.mark.parametrize("selector", ["@best:", "@best", "@first", "@", "@latest"])
     def test_an_unknown_at_selector_is_wrong_use(self, manager: ModelManager, selector: str) -> None:

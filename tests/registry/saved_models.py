@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +44,8 @@ def build_pickled(folder: Path) -> Path:
         inputs=Schema([ColSpec("double", name) for name in COLUMNS]), outputs=Schema([ColSpec("double", "spread")])
     )
     target = folder / "pickled"
-    mlflow.pyfunc.save_model(str(target), python_model=Spread(), signature=signature, pip_requirements=[])
+    with warnings.catch_warnings(action="ignore"):  # MLflow would like an input example
+        mlflow.pyfunc.save_model(str(target), python_model=Spread(), signature=signature, pip_requirements=[])
     return target
 
 

@@ -51,18 +51,26 @@ def test_an_entry_is_read_as_it_was_written():
     assert found["when"] == "2026-01-01T00:00:00.123Z"
 
 
-@given(st.text(max_size=10_000))
+# Left to itself, Hypothesis does not come to thousands of characters.
+@given(st.builds(lambda text, times: (text * times)[:10_000], st.text(max_size=20), st.sampled_from([1, 500, 10_000])))
 def test_every_entry_fits_into_a_tag_and_a_reason_that_does_not_is_cut_with_a_mark(reason: str):
     entry = Entry("c" * 255, 999_999, "promote", reason=check_reason(reason), who="w" * 100, uuid="u" * 32)
     value = entry_value(entry)
     assert len(value) <= 5000
     assert value.isascii()
     kept = json.loads(value)["reason"]
-    assert kept == reason or (kept.endswith("… (cut)") and reason.startswith(kept.removesuffix("… (cut)")))
+    if kept != reason:
+        assert kept.endswith("… (cut)")
+        assert reason.startswith(kept.removesuffix("… (cut)"))
+        assert len(value) > 5000 - len(json.dumps("💥"))  # not one character more fits
 
 
 def test_a_reason_of_one_page_is_kept_whole_and_a_document_is_refused():
     assert json.loads(entry_value(Entry("champion", 1, "promote", reason="x" * 4000)))["reason"] == "x" * 4000
+    fits = 5000 - len(entry_value(Entry("champion", 1, "promote", reason="x"))) + 1
+    for length, kept in ((fits, fits), (fits + 1, fits - len("\\u2026 (cut)"))):
+        value = entry_value(Entry("champion", 1, "promote", reason="x" * length))
+        assert (len(value), json.loads(value)["reason"].count("x")) == (5000, kept)
     with pytest.raises(UsageError, match="10001 characters"):
         check_reason("x" * 10_001)
 
@@ -174,6 +182,19 @@ def test_history_is_newest_first_and_shows_what_nobody_has_written_down():
     assert [one.channel.name for one in read_history("m", state, lambda _: [1], Channel("stage.Production"))] == [
         "stage.Production"
     ]
+
+
+@pytest.mark.parametrize(
+    ("uuid", "claimed", "outcome"),
+    [("u" * 32, "u" * 32, "in progress"), ("u" * 32, "v" * 32, "interrupted"), ("", "v" * 32, "interrupted")],
+)
+def test_a_move_that_has_not_happened_is_in_progress_while_it_is_its_own_claim_that_lives(
+    uuid: str, claimed: str, outcome: str
+):
+    entry = Entry("champion", 1, "promote", "intended", 1, 2, uuid=uuid)
+    tags = {**tags_of(entry), f"agentnn.claim.champion.{claimed}": "{}"}
+    found = read_history("m", RegisteredModel("m", tags=tags, aliases={"champion": 1}), lambda _: [])
+    assert [one.outcome for one in found if one.entry.action == "promote"] == [outcome]
 
 
 def test_the_order_is_that_of_the_numbers_where_clocks_differ():

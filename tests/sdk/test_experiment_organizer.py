@@ -15,7 +15,7 @@ from shared_store import copy_of, shared_state
 
 from agentnn import ConfigurationManager, ExperimentOrganizer, current_run
 from agentnn.errors import ConflictError, UsageError
-from agentnn.sdk.experiment_organizer import TrialResult
+from agentnn.sdk.trial_result import TrialResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TEMPLATES = Path(__file__).parents[2] / "config_templates"
 
 EXAMPLE = """\

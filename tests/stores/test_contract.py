@@ -49,7 +49,8 @@ from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, BestQuery, Excluded, aggregate_history
 from agentnn.records import PARENT_TAG, RUN_NAME_TAG, Artifact, DatasetInput, Metric, ModelVersion, Run
 from agentnn.settings import Settings
-from agentnn.stores.mlflow.client import MlflowClientRegistry, MlflowClientStore
+from agentnn.stores.mlflow.registry import MlflowClientRegistry
+from agentnn.stores.mlflow.store import MlflowClientStore
 from agentnn.stores.mlruns.store import MlrunsStore
 from agentnn.stores.opening import open_registry, open_store
 from agentnn.stores.rest.registry import RestRegistry
@@ -442,6 +443,8 @@ class TestFinding:
             "tags": {RUN_NAME_TAG: "lstm", "team": "a"},
             "non_finite": [],
         }
+        ordered = [list(run.to_dict()[kind]) for kind in ("metrics", "params", "tags")]
+        assert ordered == [["loss", "m"], ["lr", "opt", "q"], [RUN_NAME_TAG, "team"]]
         assert run.datasets == (DatasetInput("news", "d2", None), DatasetInput("prices", "d1", "training"))
 
     def test_infinities_and_nan_are_themselves(self, store: TrackingStore) -> None:

@@ -217,10 +217,10 @@ def pair(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def large(template_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """3000 runs, the same every time."""
+    """More runs than MLflow gives in one page, the same every time."""
     database = tmp_path_factory.mktemp("large") / "mlflow.db"
     shutil.copyfile(template_database, database)
-    write_store(database, seeded_store(7, 3000, PLAIN_TEXTS))
+    write_store(database, seeded_store(7, 1600, PLAIN_TEXTS))
     analyze(database)
     return Pair(database)
 
@@ -297,7 +297,7 @@ class TestSmallStores:
         pair.fill(seeded_store(3, 400))
         analyze(pair.database)
         for direction in ("ASC", "DESC"):
-            found = pair.assert_same(pair.experiment_ids(), "", [f"metrics.`{metric}` {direction}"], "all", 7)
+            found = pair.assert_same(pair.experiment_ids(), "", [f"metrics.`{metric}` {direction}"], "all", 60)
             tail = [run.metrics.get(metric) for run in found if not math.isfinite(run.metrics.get(metric, math.nan))]
             assert None in tail
             assert "nan" in map(str, tail)
@@ -347,12 +347,12 @@ QUESTIONS: tuple[tuple[str, list[str]], ...] = (
 )
 
 
-class TestThreeThousandRuns:
+class TestMoreThanAPage:
     def test_all_of_them_come_back_in_one_answer(self, large: Pair) -> None:
         found = large.assert_same(large.experiment_ids(), "", [], "all", 1000)
-        assert len(found) == 3000
+        assert len(found) == 1600
         active = large.assert_same(large.experiment_ids("active"), "", [], "active", 1000)
-        assert 2000 < len(active) < 3000
+        assert 1001 < len(active) < 1600
         everywhere = [run.run_id for run in large.ours.search_runs(RunQuery())]
         assert everywhere == [run.run_id for run in active]
 
@@ -372,7 +372,7 @@ class TestThreeThousandRuns:
     def test_a_limit_takes_the_newest_whatever_it_is(self, large: Pair) -> None:
         theirs = [run.run_id for run in large.theirs(large.experiment_ids("active"))]
         dice = random.Random(1)
-        for limit in (1, 2, 999, 1000, 1001, *(dice.randrange(1, 2500) for _ in range(10))):
+        for limit in (1, 2, 999, 1000, 1001, *(dice.randrange(1, 1100) for _ in range(5))):
             assert [run.run_id for run in large.ours.search_runs(RunQuery(limit=limit))] == theirs[:limit]
 
 

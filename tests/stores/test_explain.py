@@ -28,8 +28,8 @@ from agentnn.errors import NotFoundError, StoreUnavailable
 from agentnn.query.spelling import conjuncts, spelled
 from agentnn.sdk.nn_models import ModelManager
 from agentnn.stores.explained.between import Seen
-from agentnn.stores.explained.plans import CHECKED, OWN_FUNCTION, RESOLVED
-from agentnn.stores.mlflow.client import MlflowClientStore
+from agentnn.stores.explained.plans import CHECKED, FINISHED, NOT_NESTED, OWN_FUNCTION, RESOLVED
+from agentnn.stores.mlflow.store import MlflowClientStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,13 +177,15 @@ def test_what_a_store_can_do_reads_no_more_than_the_answer(kind: str, manager: M
     for text in ("metrics.m > 0", CONDITIONS["metric"], CONDITIONS["or"]):
         with manager.explain() as explanation:
             manager.list_runs(filter=text)
-        read[text] = search_of(explanation).read[KINDS[kind].read]
+        search = search_of(explanation)
+        read[text] = search.read[KINDS[kind].read]
     if kind == "server":
         assert [*read.values()] == [COUNT, 2, COUNT]
     elif kind == "client":
         assert [*read.values()] == [COUNT, COUNT, COUNT]
     elif kind == "mlruns":
         assert all(one >= COUNT for one in read.values())
+        assert search.read["files read"] == search.read["files looked at"]  # so few runs have no index
     else:
         assert read[CONDITIONS["metric"]] < read[CONDITIONS["or"]] < read["metrics.m > 0"]
 
@@ -209,6 +211,9 @@ def test_the_best_is_where_it_was_found(kind: str, manager: ModelManager) -> Non
         by_store = any(detail.startswith("order by") for step in best.steps for detail in step.details)
     assert (winner in best.plan.pushed_down, winner in best.plan.filtered_here) == (by_store, not by_store)
     assert "experiment 1" in best.plan.pushed_down
+    judged = {*best.plan.pushed_down, *best.plan.filtered_here}
+    assert {"active runs", FINISHED} <= judged
+    assert NOT_NESTED not in judged
     assert best.answers == 2
 
 

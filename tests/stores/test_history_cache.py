@@ -20,17 +20,8 @@ from agentnn.errors import UsageError
 from agentnn.records import Metric, Run
 from agentnn.settings import Settings
 from agentnn.stores import history_cache
-from agentnn.stores.history_cache import (
-    DAYS,
-    SETTLED_S,
-    HistoryCache,
-    Summary,
-    Trace,
-    cache_facts,
-    is_proven,
-    summary_of,
-    trace_of,
-)
+from agentnn.stores.history_cache import DAYS, HistoryCache, cache_facts
+from agentnn.stores.history_traces import SETTLED_S, Summary, Trace, is_proven, summary_of, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -20,6 +20,7 @@ from generated_stores import (
     Point,
     RunSpec,
     StoreSpec,
+    examples,
     points,
     run_id,
     stores,
@@ -36,7 +37,8 @@ from agentnn.query.runs import OrderBy, RunQuery
 from agentnn.query.selection import AGGREGATES, BestQuery, aggregate_history
 from agentnn.records import PARENT_TAG, Metric
 from agentnn.settings import Settings
-from agentnn.stores.mlflow.client import MlflowClientRegistry, MlflowClientStore
+from agentnn.stores.mlflow.registry import MlflowClientRegistry
+from agentnn.stores.mlflow.store import MlflowClientStore
 from agentnn.stores.mlruns.metric_values import aggregated_value, latest_value, points_in
 from agentnn.stores.mlruns.registry import MlrunsRegistry
 from agentnn.stores.mlruns.store import MlrunsStore
@@ -84,7 +86,7 @@ def without_ties(store: StoreSpec) -> StoreSpec:
 
 
 @given(store=stores(max_runs=8))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_answers_are_mlflows(store: StoreSpec, tmp_path: Path) -> None:
     store = without_ties(store)
     if all(one.lifecycle_stage == "deleted" for one in store.experiments):

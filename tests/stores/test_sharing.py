@@ -38,7 +38,7 @@ def read():
 
 def write():
     while time.monotonic() < end:
-        connection = sqlite3.connect(path, timeout=2)
+        connection = sqlite3.connect(path, timeout=60)
         with connection:
             connection.execute("UPDATE runs SET user_id = ?", (str(time.monotonic()),))
         connection.close()
@@ -85,7 +85,7 @@ def test_threads_that_read_do_not_lock_a_writer_out(database: Path) -> None:
     for thread in threads:
         thread.start()
     try:
-        with closing(sqlite3.connect(database, timeout=5)) as connection:
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
             for number in range(50):
                 with connection:
                     connection.execute("UPDATE runs SET user_id = ?", (str(number),))
@@ -108,7 +108,7 @@ def test_a_forked_process_opens_the_file_for_itself(uri: str, database: Path) ->
 
     child = context.Process(target=ask)
     child.start()
-    pid, count = answers.get(timeout=30)
+    pid, count = answers.get(timeout=60)
     child.join(30)
     assert (pid, count) == (child.pid, 3)
     assert len(manager.list_runs()) == 3

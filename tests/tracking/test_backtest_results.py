@@ -759,6 +759,7 @@ class InMlflow:
         return lambda what, file: getattr(self.client, name)(self.run_id, what, file)
 
 
+@pytest.mark.filterwarnings("ignore:For backward compatibility, 'str' dtypes")
 def test_mlflow_reads_the_tables_and_the_files(uri: str, tmp_path: Path, closes: pd.Series) -> None:
     run = InMlflow(uri, tmp_path / "artifacts")
     log_backtest_results(run, {"trades": backtesting_py_trades(), "portfolio_values": closes})

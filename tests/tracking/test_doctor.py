@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli.support import NEW_YEAR, Rows, execute, fingerprint
+from faults.trainers import store_folder
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from waiting_runs import WaitingRun, dead_process, living_process, store_folder
+from waiting_runs import WaitingRun, dead_process, living_process
 
 from agentnn import ModelManager
 from agentnn.errors import AgentNNWarning, NotFoundError, StoreUnavailable
@@ -301,6 +302,8 @@ def test_a_file_that_a_run_names_and_that_is_gone_is_reported(store: Store, tmp_
     store.client.create_run("0", run_name="without files")
     elsewhere = json.dumps([{"path": "far.json", "type": "table"}])
     store.run("far", {"mlflow.loggedArtifacts": elsewhere}, artifact_uri="s3://bucket/artifacts")
+    odd = json.dumps([{"path": 5}, {"type": "table"}, "gone.json", None])
+    store.run("of another program", {"mlflow.loggedArtifacts": odd}, artifact_uri=str(tmp_path))
     assert store.found() == [("foreign-runs", None, False)] or store.found() == []
     gone = next((tmp_path / "artifacts").rglob("gone.json"))
     gone.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentnn.errors import ConflictError, UsageError
+from agentnn.tracking.journal import journal
 from agentnn.tracking.journal.journal import JournalWriter, count_records, frame, read_journal
 from agentnn.tracking.recorder import Recorder
 
@@ -128,6 +130,33 @@ def test_a_param_that_changes_is_refused_by_name_and_nothing_of_the_call_is_kept
         recorder.log_params({"new": 1, "lr": 0.2})
     assert caught.value.exit_code == 6
     assert [body["values"] for body in bodies(tmp_path / "journal")] == [{"lr": "0.1"}, {"lr": "0.1"}]
+
+
+def test_while_the_disk_is_full_records_wait_in_order_and_those_that_are_too_many_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    records = [frame(json.dumps({"seq": number})) for number in range(7)]
+    monkeypatch.setattr(journal, "_MOST_KEPT_BYTES", 2 * len(records[0]))
+    writer = JournalWriter(tmp_path / "journal")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(records[0]) + 4, limits[1]))
+    try:
+        for record in records[:2]:
+            writer.append(record)
+        assert (writer.unwritten, writer.lost, writer.problem is None) == (1, 0, False)
+        for record in records[2:5]:
+            writer.append(record)
+        assert (writer.unwritten, writer.lost) == (4, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    writer.append(records[5])
+    writer.retry()
+    writer.append(records[6])
+    assert [body["seq"] for body in bodies(writer.path)] == [0, 1, 2, 5, 6]
+    assert (writer.unwritten, writer.lost, writer.problem is None) == (2, 2, False)
+    writer.renew_after_fork()  # what the parent could not write is the parent's to tell
+    assert writer.unwritten == 0
+    writer.close()
 
 
 def test_a_record_without_its_end_is_not_read_until_it_is_whole(tmp_path: Path):

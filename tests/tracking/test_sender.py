@@ -64,7 +64,7 @@ def test_a_tail_that_broke_off_after_the_end_keeps_no_sender_waiting(uri: str, m
     with run.folder.journal.open("ab") as file:
         file.write(b"\x1e0000 {")
     synced(uri)
-    wait_until(lambda: not is_sender_running(run.folder.store), "the end of the sender", timeout=30)
+    wait_until(lambda: not is_sender_running(run.folder.store), "the end of the sender")
     assert not run.folder.path.exists()
     assert [one.info.status for one in MlflowClient(uri).search_runs(["0"])] == ["FINISHED"]
 
@@ -99,7 +99,7 @@ def test_a_store_that_stays_down_is_given_up_once_nobody_logs(monkeypatch: pytes
     wait_until(lambda: time.time() * 1000 - down_since > 3000, "the time to give up")
     assert is_sender_running(store)
     run.end()
-    wait_until(lambda: not is_sender_running(store), "the end of the sender", timeout=30)
+    wait_until(lambda: not is_sender_running(store), "the end of the sender")
     assert run.folder.journal.exists()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli.support import error_and_hint, fingerprint, in_process
-from generated_stores import stores, write_store
+from generated_stores import examples, stores, write_store
 from hypothesis import HealthCheck, given, settings
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
@@ -125,7 +125,7 @@ def test_the_files_say_what_mlflow_said(make_store: Callable[[str], str]):
     assert tomllib.loads((folder / "origin.toml").read_text())["store"] == source
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(store=stores(max_runs=5).filter(lambda store: store.runs))
 def test_whatever_runs_there_are_their_export_is_the_same(
     store: StoreSpec, make_store: Callable[[str], str], tmp_path: Path

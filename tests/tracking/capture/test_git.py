@@ -138,7 +138,7 @@ def test_a_git_that_hangs_is_ended_with_what_it_has_started(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     started = time.monotonic()
     with pytest.raises(GitFailed, match="took longer"):
-        read_git(tmp_path, timeout_s=1.0)
+        read_git(tmp_path, timeout_s=2.0)
     assert time.monotonic() - started < 60
     child = int((tmp_path / "child").read_text())
     assert not git_runs(child)
@@ -146,7 +146,7 @@ def test_a_git_that_hangs_is_ended_with_what_it_has_started(tmp_path: Path, monk
 
 def git_runs(pid: int) -> bool:
     """Whether a process is there and is no zombie."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         state = subprocess.run(
             ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, encoding="utf-8", check=False
