@@ -77,7 +77,7 @@ def test_a_store_is_made_where_there_is_none(tmp_path: Path, run: Callable[..., 
 def test_a_taken_name_is_refused_whoever_holds_it(filled: Path, client: MlflowClient, run: Callable[..., Ran]):
     taken = run("create", "alpha")
     assert (taken.code, taken.out) == (6, "")
-    assert "agentnn experiment show alpha" in taken.err
+    assert "experiment show alpha" in taken.err
     with Rows(filled) as rows:
         rows.experiment(7, "old one", lifecycle_stage="deleted")
     for arguments in (("create", "old one"), ("rename", "alpha", "old one")):
@@ -158,8 +158,8 @@ def test_deleting_and_restoring_take_the_runs_along(filled: Path, client: Mlflow
         (["delete", "alpha", "nobody", "--yes"], 3, "no experiment 'nobody'"),
         (["delete"], 2, "EXPERIMENT"),
         (["restore", "nobody"], 3, "no experiment 'nobody'"),
-        (["tag", "gone", "a=1"], 6, "agentnn experiment restore gone"),
-        (["rename", "gone", "x"], 6, "agentnn experiment restore gone"),
+        (["tag", "gone", "a=1"], 6, "experiment restore gone"),
+        (["rename", "gone", "x"], 6, "experiment restore gone"),
     ],
 )
 def test_what_is_refused_changes_nothing(

@@ -158,7 +158,7 @@ def test_the_commands_end_as_in_every_store(base: Path, tmp_path: Path):
     assert run("run", "restore", "one")[0] == 0
     assert run("experiment", "delete", "demo", "--yes")[0] == 0
     code, _, err = run("run", "restore", "one")
-    assert (code, "agentnn experiment restore demo" in error_and_hint(err)[1]) == (6, True)
+    assert (code, "experiment restore demo" in error_and_hint(err)[1]) == (6, True)
     assert run("experiment", "restore", "demo")[0] == 0
     assert run("run", "doctor")[0] == 0
     assert run("run", "sync")[0] == 0

@@ -46,8 +46,11 @@ def pid_of_worker(task: TrialTask, report: Report) -> TrialOutcome:
 
 
 def is_alive(pid: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    """Whether a process has a thread that has not ended: until then its files are open."""
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(OSError):  # it has ended meanwhile
+            if (thread / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+                return True
     return False
 
 
