@@ -84,7 +84,7 @@ def test_a_taken_name_is_refused_whoever_holds_it(filled: Path, client: MlflowCl
         held = run(*arguments)
         assert (held.code, held.out) == (6, "")
         assert "deleted but still holds its name" in held.err
-        assert "agentnn experiment restore 'old one'" in held.err
+        assert "experiment restore 'old one'" in held.err
     assert run("rename", "alpha", "Default").code == 6
     assert client.get_experiment("1").name == "alpha"
     assert run("restore", "old one").code == 0
