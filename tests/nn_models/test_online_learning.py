@@ -505,6 +505,7 @@ def blocked(**given: Any) -> tuple[Watched, Callable[[], None]]:
 def test_a_producer_is_not_blocked_by_a_learner_that_is():
     learner, go_on = blocked(capacity=3, put_timeout_s=0.0, when_full="drop_newest")
     with learner:
+        learner.predict(np.zeros((1, FEATURES)))  # only the first one waits for a step that goes on
         first = learner.put(np.zeros(FEATURES), 1.0)
         while learner.counts.judged == 0:
             time.sleep(0.001)
