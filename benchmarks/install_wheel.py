@@ -49,8 +49,8 @@ def install(environment: Path, constraints: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="agentnn-wheel-") as folder:
         wheel = build_wheel(python, Path(folder))
         pinned = ["-c", constraints] if constraints.exists() else []
-        # The old reader of TOML is a peer; PostgreSQL is read through a driver.
-        run(python, "-m", "pip", "install", "--quiet", *pinned, wheel, "toml", "psycopg[binary]")
+        # The old reader of TOML is a peer; databases are read through drivers.
+        run(python, "-m", "pip", "install", "--quiet", *pinned, wheel, "toml", "psycopg[binary]", "pymysql")
     libraries = environment / "lib"
     # Unchecked: some packages ship files that are no Python 3, and compileall then ends with 1.
     argv = [str(python), "-m", "compileall", "-q", "-q", str(libraries)]
