@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from real_stores import MlflowServer
 
 EXPERIMENT = {"experiment_id": "0", "name": "Default", "lifecycle_stage": "active"}
+CUT_OFF = gzip.compress(b"{}", mtime=0)[:-4]
 EXPERIMENTS = {"experiments": [EXPERIMENT]}
 TOKEN = "t0ken-of-this-test"  # noqa: S105
 
@@ -101,7 +102,7 @@ class TestAnswersThatAreNone:
              "does not end", "URI"),
             (reply(body=b"\x0b\x02", Content_Encoding="br"), StoreUnavailable, "compressed by 'br'", "URI"),
             (reply(body=EXPERIMENTS, Content_Encoding="gzip"), StoreUnavailable, "no gzip", "URI"),
-            (reply(body=gzip.compress(b"{}")[:-4], Content_Encoding="gzip"), StoreUnavailable, "too early", "URI"),
+            (reply(body=CUT_OFF, Content_Encoding="gzip"), StoreUnavailable, "too early", "URI"),
             (reply(body=b"{", Content_Length="9", Connection="close"), StoreUnavailable, "ended the connection", "URI"),
             (None, StoreUnavailable, "ended the connection", "tracking URI"),
         ],
@@ -243,7 +244,7 @@ class TestOneConnection:
             ),
             b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n" + b'{"experiments": []}',
             b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}",
-            reply(body=gzip.compress(b'{"experiments": []}'), Content_Encoding="gzip"),
+            reply(body=gzip.compress(b'{"experiments": []}', mtime=0), Content_Encoding="gzip"),
             reply(body=zlib.compress(b'{"experiments": []}'), Content_Encoding="deflate"),
         ],
     )
